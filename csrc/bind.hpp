@@ -1,0 +1,173 @@
+// What both compiled modules export, written once: for each kernel K
+//   K_scratch(dtype, arguments, runtime) -> bytes        K(dtype, arguments, scratch, runtime)
+// `arguments` is a dict of the fields of KParams: addresses as integers (0 or None: nullptr), sizes and numbers as they are.
+// The module says what a runtime is and how a kernel is run: Device::Runtime, Device::scratch, Device::run.
+// Nothing is checked here but the presence of the fields: pyal/kernels.py owns the shapes.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "kernels/ball_cover.hpp"
+#include "kernels/d2_sampling.hpp"
+#include "kernels/herding.hpp"
+#include "kernels/k_center_greedy.hpp"
+#include "kernels/kmeans_assign.hpp"
+#include "kernels/knn.hpp"
+#include "kernels/sqnorms.hpp"
+#include "kernels/sup_scores.hpp"
+
+namespace pyal::bind {
+
+namespace py = pybind11;
+
+class Arguments {
+ public:
+  explicit Arguments(py::dict fields) : fields_(std::move(fields)) {}
+  template <class V>
+  V* pointer(const char* name) const {
+    const py::object value = fields_[name];
+    return value.is_none() ? nullptr : reinterpret_cast<V*>(value.cast<uintptr_t>());
+  }
+  int64_t integer(const char* name) const { return fields_[name].cast<int64_t>(); }
+  double real(const char* name) const { return fields_[name].cast<double>(); }
+  template <class T>
+  Matrix<T> matrix() const {
+    return {pointer<const T>("X"), integer("n"), integer("d")};
+  }
+  Positions positions(const char* name, const char* size) const {
+    return {pointer<const int64_t>(name), integer(size)};
+  }
+
+ private:
+  py::dict fields_;
+};
+
+template <class T>
+void read(const Arguments& a, SqnormsParams<T>& p) {
+  p = {a.matrix<T>(), a.pointer<double>("sqnorms")};
+}
+template <class T>
+void read(const Arguments& a, KnnParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.pointer<const T>("queries"),
+       a.integer("m"),
+       a.integer("k"),
+       a.pointer<const int64_t>("order"),
+       a.pointer<const int64_t>("group_start"),
+       a.integer("n_groups"),
+       a.pointer<const int64_t>("labels"),
+       a.pointer<compute_t<T>>("sqdist"),
+       a.pointer<int64_t>("positions")};
+}
+template <class T>
+void read(const Arguments& a, KCenterGreedyParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.integer("batch_size"),
+       a.positions("covered", "n_covered"),
+       a.positions("candidates", "n_candidates"),
+       a.integer("start"),
+       a.pointer<int64_t>("positions"),
+       a.pointer<compute_t<T>>("sqradius")};
+}
+template <class T>
+void read(const Arguments& a, KmeansAssignParams<T>& p) {
+  using V = compute_t<T>;
+  p = {a.matrix<T>(),
+       a.pointer<const V>("centers"),
+       a.integer("k"),
+       a.pointer<const V>("moved"),
+       a.pointer<int64_t>("assignment"),
+       a.pointer<V>("upper"),
+       a.pointer<V>("lower"),
+       a.pointer<double>("sums"),
+       a.pointer<int64_t>("counts"),
+       a.pointer<V>("sqdist")};
+}
+template <class T>
+void read(const Arguments& a, SupScoresParams<T>& p) {
+  using V = compute_t<T>;
+  p = {a.matrix<T>(),
+       a.pointer<const V>("centers"),
+       a.integer("k"),
+       a.pointer<const int64_t>("assignment"),
+       a.pointer<const V>("weights"),
+       a.pointer<V>("scores")};
+}
+template <class T>
+void read(const Arguments& a, D2SamplingParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.pointer<const compute_t<T>>("q"),
+       a.integer("q_cols"),
+       a.integer("batch_size"),
+       a.positions("covered", "n_covered"),
+       a.positions("candidates", "n_candidates"),
+       static_cast<D2First>(a.integer("first")),
+       a.real("first_uniform"),
+       a.pointer<const double>("uniforms"),
+       a.pointer<int64_t>("positions")};
+}
+template <class T>
+void read(const Arguments& a, BallCoverParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.integer("batch_size"),
+       a.real("sqradius"),
+       a.positions("covered", "n_covered"),
+       a.positions("candidates", "n_candidates"),
+       a.pointer<int64_t>("positions"),
+       a.pointer<int64_t>("gains")};
+}
+template <class T>
+void read(const Arguments& a, HerdingParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.integer("batch_size"),
+       a.real("bandwidth"),
+       a.pointer<const double>("weights"),
+       a.positions("covered", "n_covered"),
+       a.positions("candidates", "n_candidates"),
+       a.pointer<int64_t>("positions"),
+       a.pointer<double>("gains")};
+}
+
+template <class F>
+auto with_dtype(const std::string& dtype, F&& f) {
+  if (dtype == "float32") return f.template operator()<float>();
+  if (dtype == "float64") return f.template operator()<double>();
+  if (dtype == "float16") return f.template operator()<half>();
+  if (dtype == "bfloat16") return f.template operator()<bfloat16>();
+  throw std::invalid_argument("dtype " + dtype + ": float32, float64, float16 or bfloat16 expected");
+}
+
+template <class Device, template <class> class Params>
+void def_kernel(py::module_& m, const std::string& name) {
+  m.def((name + "_scratch").c_str(), [](const std::string& dtype, py::dict arguments, py::dict runtime) {
+    return with_dtype(dtype, [&]<class T>() -> int64_t {
+      Params<T> p{};
+      read(Arguments(arguments), p);
+      return Device::scratch(p, typename Device::Runtime(runtime));
+    });
+  });
+  m.def(name.c_str(), [](const std::string& dtype, py::dict arguments, uintptr_t scratch, py::dict runtime) {
+    with_dtype(dtype, [&]<class T>() {
+      Params<T> p{};
+      read(Arguments(arguments), p);
+      typename Device::Runtime how(runtime);
+      Device::run(p, reinterpret_cast<void*>(scratch), how);
+    });
+  });
+}
+
+template <class Device>
+void def_kernels(py::module_& m) {
+  def_kernel<Device, SqnormsParams>(m, "sqnorms");
+  def_kernel<Device, KnnParams>(m, "knn");
+  def_kernel<Device, KCenterGreedyParams>(m, "k_center_greedy");
+  def_kernel<Device, KmeansAssignParams>(m, "kmeans_assign");
+  def_kernel<Device, SupScoresParams>(m, "sup_scores");
+  def_kernel<Device, D2SamplingParams>(m, "d2_sampling");
+  def_kernel<Device, BallCoverParams>(m, "ball_cover");
+  def_kernel<Device, HerdingParams>(m, "herding");
+}
+
+}  // namespace pyal::bind

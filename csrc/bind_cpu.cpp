@@ -1,0 +1,101 @@
+#include "bind.hpp"
+#include "isa.hpp"
+#include "parallel.hpp"
+
+namespace pyal {
+namespace {
+
+namespace py = pybind11;
+
+// Runs while the GIL is dropped; comes back for it to look for Ctrl-C and to tell the progress callback.
+class CpuRuntime {
+ public:
+  explicit CpuRuntime(const py::dict& runtime)
+      : progress_(runtime["progress"]), control_{runtime["threads"].cast<int>(), &CpuRuntime::poll, this} {
+    if (control_.threads < 1) throw std::invalid_argument("threads must be at least 1");
+  }
+  const Control& control() const { return control_; }
+  void raise() const { throw py::error_already_set(); }
+
+ private:
+  static bool poll(void* self, double fraction_done) {
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) return true;
+    const py::object& progress = static_cast<CpuRuntime*>(self)->progress_;
+    if (progress.is_none() || fraction_done < 0) return false;
+    PyObject* result = PyObject_CallFunction(progress.ptr(), "d", fraction_done);
+    if (!result) return true;
+    Py_DECREF(result);
+    return false;
+  }
+
+  py::object progress_;
+  Control control_;
+};
+
+}  // namespace
+
+namespace cpu {
+#define PYAL_DECLARE(kernel, Params)                           \
+  template <Isa isa, class T>                                  \
+  int64_t kernel##_scratch(const Params<T>& p, int threads); \
+  template <Isa isa, class T>                                  \
+  bool kernel(const Params<T>& p, void* scratch, const Control& control);
+PYAL_DECLARE(sqnorms, SqnormsParams)
+PYAL_DECLARE(knn, KnnParams)
+PYAL_DECLARE(k_center_greedy, KCenterGreedyParams)
+PYAL_DECLARE(kmeans_assign, KmeansAssignParams)
+PYAL_DECLARE(sup_scores, SupScoresParams)
+PYAL_DECLARE(d2_sampling, D2SamplingParams)
+PYAL_DECLARE(ball_cover, BallCoverParams)
+PYAL_DECLARE(herding, HerdingParams)
+}  // namespace cpu
+
+namespace {
+
+struct Cpu {
+  using Runtime = CpuRuntime;
+#define PYAL_RUN(kernel, Params)                                                                                     \
+  template <class T>                                                                                                 \
+  static int64_t scratch(const Params<T>& p, const Runtime& runtime) {                                              \
+    return with_isa([&]<Isa isa> { return cpu::kernel##_scratch<isa, T>(p, runtime.control().threads); });           \
+  }                                                                                                                  \
+  template <class T>                                                                                                 \
+  static void run(const Params<T>& p, void* scratch, const Runtime& runtime) {                                      \
+    bool completed;                                                                                                  \
+    {                                                                                                                \
+      py::gil_scoped_release release;                                                                                \
+      completed = with_isa([&]<Isa isa> { return cpu::kernel<isa, T>(p, scratch, runtime.control()); });             \
+    }                                                                                                                \
+    if (!completed) runtime.raise();                                                                                 \
+  }
+  PYAL_RUN(sqnorms, SqnormsParams)
+  PYAL_RUN(knn, KnnParams)
+  PYAL_RUN(k_center_greedy, KCenterGreedyParams)
+  PYAL_RUN(kmeans_assign, KmeansAssignParams)
+  PYAL_RUN(sup_scores, SupScoresParams)
+  PYAL_RUN(d2_sampling, D2SamplingParams)
+  PYAL_RUN(ball_cover, BallCoverParams)
+  PYAL_RUN(herding, HerdingParams)
+};
+
+py::tuple names(bool (*wanted)(Isa)) {
+  py::list found;
+  for (int i = 0; i < isa_count; ++i)
+    if (wanted(static_cast<Isa>(i))) found.append(isa_name(static_cast<Isa>(i)));
+  return py::tuple(found);
+}
+
+}  // namespace
+}  // namespace pyal
+
+PYBIND11_MODULE(_cpu, m) {
+  using namespace pyal;
+  m.doc() = "CPU kernels of pyal; called by pyal.kernels";
+  bind::def_kernels<Cpu>(m);
+  m.def("isa_in_use", [] { return isa_name(isa_in_use()); });
+  m.def("isas_compiled", [] { return names(isa_compiled); });
+  m.def("isas_available", [] { return names(isa_available); });
+  m.def("set_isa", [](const std::string& name) { set_isa(name.c_str()); }, pybind11::arg("name"));
+  m.attr("d2_uniforms") = d2_uniforms;
+}

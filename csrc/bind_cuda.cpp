@@ -1,0 +1,117 @@
+// Addresses, sizes, a device and a stream come in; what they belong to is not known here. A runtime is a dict of
+// device (its number) and stream (a cudaStream_t as an integer; 0 is the default stream). Nothing waits for the GPU.
+#include <cuda_runtime_api.h>
+
+#include <sstream>
+#include <string>
+
+#include "bind.hpp"
+
+#ifndef PYAL_CUDA_ARCHITECTURES
+#error "PYAL_CUDA_ARCHITECTURES: the architectures that the kernels are compiled for, in CMake's words, as a string"
+#endif
+
+namespace pyal {
+
+namespace cuda {
+#define PYAL_DECLARE(kernel, Params)            \
+  template <class T>                          \
+  int64_t kernel##_scratch(const Params<T>&); \
+  template <class T>                          \
+  void kernel(const Params<T>&, void* scratch, CUstream_st* stream);
+PYAL_DECLARE(sqnorms, SqnormsParams)
+PYAL_DECLARE(knn, KnnParams)
+PYAL_DECLARE(k_center_greedy, KCenterGreedyParams)
+PYAL_DECLARE(kmeans_assign, KmeansAssignParams)
+PYAL_DECLARE(sup_scores, SupScoresParams)
+PYAL_DECLARE(d2_sampling, D2SamplingParams)
+PYAL_DECLARE(ball_cover, BallCoverParams)
+PYAL_DECLARE(herding, HerdingParams)
+}  // namespace cuda
+
+namespace {
+
+namespace py = pybind11;
+
+void check(cudaError_t status) {
+  if (status != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(status));
+}
+
+struct CudaRuntime {
+  int device;
+  CUstream_st* stream;
+
+  explicit CudaRuntime(const py::dict& runtime)
+      : device(runtime["device"].cast<int>()),
+        stream(reinterpret_cast<CUstream_st*>(runtime["stream"].cast<uintptr_t>())) {}
+};
+
+// Makes a device current and gives the caller back the one that was.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) {
+    check(cudaGetDevice(&before_));
+    if (device != before_) check(cudaSetDevice(device));
+  }
+  ~CurrentDevice() { cudaSetDevice(before_); }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int before_ = 0;
+};
+
+struct Cuda {
+  using Runtime = CudaRuntime;
+#define PYAL_RUN(kernel, Params)                                                         \
+  template <class T>                                                                   \
+  static int64_t scratch(const Params<T>& p, const Runtime&) {                         \
+    return cuda::kernel##_scratch(p);                                                  \
+  }                                                                                    \
+  template <class T>                                                                   \
+  static void run(const Params<T>& p, void* scratch, const Runtime& runtime) {         \
+    py::gil_scoped_release release;                                                    \
+    const CurrentDevice device(runtime.device);                                        \
+    cuda::kernel(p, scratch, runtime.stream);                                          \
+  }
+  PYAL_RUN(sqnorms, SqnormsParams)
+  PYAL_RUN(knn, KnnParams)
+  PYAL_RUN(k_center_greedy, KCenterGreedyParams)
+  PYAL_RUN(kmeans_assign, KmeansAssignParams)
+  PYAL_RUN(sup_scores, SupScoresParams)
+  PYAL_RUN(d2_sampling, D2SamplingParams)
+  PYAL_RUN(ball_cover, BallCoverParams)
+  PYAL_RUN(herding, HerdingParams)
+};
+
+std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+
+// Never raises: without a driver its version is None and there are no devices.
+py::dict build_info() {
+  py::list architectures;
+  std::istringstream words(PYAL_CUDA_ARCHITECTURES);
+  for (std::string word; words >> word;) architectures.append(word);
+  int runtime = 0, driver = 0, devices = 0;
+  cudaRuntimeGetVersion(&runtime);
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess) devices = 0;
+  cudaGetLastError();  // forget what the questions left behind
+  py::dict info;
+  info["cuda"] = version(CUDART_VERSION);
+  info["architectures"] = architectures;
+  info["runtime"] = version(runtime);
+  info["driver"] = driver > 0 ? py::object(py::str(version(driver))) : py::object(py::none());
+  info["devices"] = devices;
+  return info;
+}
+
+}  // namespace
+}  // namespace pyal
+
+PYBIND11_MODULE(_cuda, m) {
+  using namespace pyal;
+  m.doc() = "CUDA kernels of pyal; called by pyal.kernels";
+  bind::def_kernels<Cuda>(m);
+  m.def("build_info", build_info);
+  m.attr("d2_uniforms") = d2_uniforms;
+}

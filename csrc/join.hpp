@@ -1,0 +1,113 @@
+// All pairs of rows of A and rows of B, block by block, through Filter. A self-join visits the upper triangle of blocks
+// and hands every pair of rows out once (`both`), except inside an A block, which it visits as a full square.
+//
+// The body sees:   begin(block, worker)        before the A block meets a B block
+//                  group(block, g, count, c)   products of A rows [g, g + count) with all B rows, c[r * stride + j]
+//                  end(block, worker)          after the last group
+#pragma once
+#include "tiles.hpp"
+
+namespace pyal {
+namespace {
+
+template <class T>
+struct JoinBlock {
+  RowList<T> rows, cols;
+  int64_t i0, j0;     // first row and column, indices into the lists
+  Panel<Filter> a, b;
+  bool both;          // rows and columns are disjoint parts of one list and this is the only visit
+  int64_t stride;     // of c; multiple of Filter::cols, columns beyond b.count hold 0
+  float lost;         // bound on lost_i + lost_j
+  float* work;        // 2 * stride floats for the body's use
+};
+
+template <class T>
+class Join {
+ public:
+  Join(int64_t d, int64_t segments, int threads, Arena& arena)
+      : d_(d), a_rows_(a_block<Filter>(d)), b_rows_(b_block<Filter>(d)), segments_(segments) {
+    block_start_ = arena.take<int64_t>(segments + 1);
+    a_ = arena.take<Panel<Filter>>(threads);
+    b_ = arena.take<Panel<Filter>>(threads);
+    for (int t = 0; t < threads; ++t) {
+      const Panel<Filter> a = take_panel<Filter>(arena, a_rows_, d), b = take_panel<Filter>(arena, b_rows_, d);
+      if (a_) a_[t] = a, b_[t] = b;
+    }
+    c_ = arena.take<float>(threads * Filter::rows * stride());
+    work_ = arena.take<float>(threads * 2 * stride());
+    packing_ = arena.take<typename Filter::word>(threads * pack_scratch<Filter>(d));
+  }
+
+  // Self-join inside each of the segments [start[s], start[s + 1]) of the list.
+  template <class Body>
+  bool run_self(const RowList<T>& list, const int64_t* start, const Frame<T>& frame, const Control& control, Body& body,
+                double before, double after) {
+    block_start_[0] = 0;
+    for (int64_t s = 0; s < segments_; ++s)
+      block_start_[s + 1] = block_start_[s] + (start[s + 1] - start[s] + a_rows_ - 1) / a_rows_;
+    return parallel_for(
+        control, block_start_[segments_],
+        [&](int64_t item, int worker) {
+          int64_t s = 0;
+          for (int64_t high = segments_; high - s > 1;) {
+            const int64_t middle = (s + high) / 2;
+            (block_start_[middle] <= item ? s : high) = middle;
+          }
+          const int64_t i0 = start[s] + (item - block_start_[s]) * a_rows_;
+          row_block(list, i0, at_most(i0 + a_rows_, start[s + 1]), list, i0, start[s + 1], true, frame, body, worker);
+        },
+        before, after);
+  }
+
+  template <class Body>
+  bool run(const RowList<T>& rows, int64_t n_rows, const RowList<T>& cols, int64_t n_cols, const Frame<T>& frame,
+           const Control& control, Body& body, double before, double after) {
+    return parallel_for(
+        control, (n_rows + a_rows_ - 1) / a_rows_,
+        [&](int64_t item, int worker) {
+          const int64_t i0 = item * a_rows_;
+          row_block(rows, i0, at_most(i0 + a_rows_, n_rows), cols, 0, n_cols, false, frame, body, worker);
+        },
+        before, after);
+  }
+
+ private:
+  int64_t stride() const { return round_up(b_rows_, Filter::cols); }
+
+  template <class Body>
+  void row_block(const RowList<T>& rows, int64_t i0, int64_t i1, const RowList<T>& cols, int64_t j0, int64_t j_end, bool self,
+                 const Frame<T>& frame, Body& body, int worker) {
+    typename Filter::word* packing = packing_ + worker * pack_scratch<Filter>(d_);
+    const int64_t words = Filter::words(d_);
+    float* c = c_ + worker * Filter::rows * stride();
+    pack<Filter, true>(rows, i0, i1 - i0, frame, a_[worker], packing);
+    while (j0 < j_end) {
+      const bool own = self && j0 < i1;
+      const int64_t j1 = at_most(j0 + b_rows_, own ? i1 : j_end);
+      pack<Filter, false>(cols, j0, j1 - j0, frame, b_[worker], packing);
+      const JoinBlock<T> block = {rows, cols, i0, j0, a_[worker], b_[worker], self && !own,
+                                  round_up(j1 - j0, Filter::cols), a_[worker].max_lost + b_[worker].max_lost,
+                                  work_ + worker * 2 * stride()};
+      body.begin(block, worker);
+      Filter::begin();
+      for (int64_t g = 0; g < block.a.count; g += Filter::rows) {
+        multiply<Filter>(block.a.words + g * words, block.b, words, c, block.stride);
+        body.group(block, g, at_most(Filter::rows, block.a.count - g), c, worker);
+      }
+      Filter::end();
+      body.end(block, worker);
+      j0 = j1;
+    }
+  }
+
+  int64_t d_, a_rows_, b_rows_, segments_;
+  int64_t* block_start_;
+  Panel<Filter>* a_;
+  Panel<Filter>* b_;
+  float* c_;
+  float* work_;
+  typename Filter::word* packing_;
+};
+
+}  // namespace
+}  // namespace pyal

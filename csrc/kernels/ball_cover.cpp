@@ -1,0 +1,252 @@
+// First gains by one self-join over all rows that matter; pairs that the bounds leave in doubt are settled by their
+// distance. Then lazily: `covered_log` lists the covered rows in the order they were covered, and a candidate is up to date
+// when it has subtracted those of its ball among the entries it has not seen.
+#include "ball_cover.hpp"
+
+#include "../heap.hpp"
+#include "../instantiate.hpp"
+#include "../join.hpp"
+
+namespace pyal::cpu {
+namespace {
+
+constexpr int64_t wave_rows = 32, row_chunk = 512, log_check = 256;
+
+template <class T>
+struct Layout {
+  using V = compute_t<T>;
+  V* origin;
+  double* mean;
+  int64_t* gain;         // (n,)
+  uint8_t* uncovered;    // (n,)
+  uint8_t* candidate;    // (n,)
+  int64_t* members;      // rows of the join
+  int64_t* covered_log;  // (n,)
+  int64_t* seen;         // (n,) entries of the log accounted for
+  uint8_t* hit;          // (n,)
+  HeapEntry<int64_t>* heap;
+  int64_t* work_counts;  // (threads, columns of a block)
+  Join<T> join;
+
+  Layout(const BallCoverParams<T>& p, int threads, Arena& arena)
+      : origin(arena.take<V>(p.X.cols)),
+        mean(arena.take<double>(p.X.cols)),
+        gain(arena.take<int64_t>(p.X.rows)),
+        uncovered(arena.take<uint8_t>(p.X.rows)),
+        candidate(arena.take<uint8_t>(p.X.rows)),
+        members(arena.take<int64_t>(p.X.rows)),
+        covered_log(arena.take<int64_t>(p.X.rows)),
+        seen(arena.take<int64_t>(p.X.rows)),
+        hit(arena.take<uint8_t>(p.X.rows)),
+        heap(arena.take<HeapEntry<int64_t>>(p.X.rows)),
+        work_counts(arena.take<int64_t>(threads * block_columns(p.X.cols))),
+        join(p.X.cols, 1, threads, arena) {}
+
+  static int64_t block_columns(int64_t d) { return round_up(b_block<Filter>(d), Filter::cols); }
+};
+
+// Counts, for every row of a self-join, the uncovered rows inside its ball (the row itself is added by the caller).
+template <class T>
+struct Counter {
+  const BallCoverParams<T>& p;
+  Layout<T>& s;
+  float inside, outside;  // Euclidean, scaled: surely inside below, surely outside above
+  float slack;
+
+  void begin(const JoinBlock<T>& block, int worker) const {
+    float* target_j = block.work + block.stride;
+    for (int64_t j = 0; j < block.stride; ++j) {
+      block.work[j] = j < block.b.count ? block.b.sqnorm[j] : 0;
+      target_j[j] = j < block.b.count && s.uncovered[block.cols.position(block.j0 + j)] ? 1.0f : 0.0f;
+      counts(worker)[j] = 0;
+    }
+  }
+
+  void end(const JoinBlock<T>& block, int worker) const {
+    if (!block.both) return;
+    for (int64_t j = 0; j < block.b.count; ++j)
+      if (counts(worker)[j])
+        __atomic_fetch_add(&s.gain[block.cols.position(block.j0 + j)], counts(worker)[j], __ATOMIC_RELAXED);
+  }
+
+  int64_t* counts(int worker) const { return s.work_counts + worker * Layout<T>::block_columns(p.X.cols); }
+
+  void group(const JoinBlock<T>& block, int64_t g, int64_t count, const float* c, int worker) const {
+    constexpr int width = lanes<float>;
+    const float near = inside - block.lost, far = outside + block.lost;
+    const float sure_in = near > 0 ? near * near * (1 - 0x1p-21f) : -1, sure_out = far * far * (1 + 0x1p-21f);
+    int64_t* column_counts = counts(worker);
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t i = block.rows.position(block.i0 + g + r);
+      const float sq_i = block.a.sqnorm[g + r], target_i = s.uncovered[i];
+      int64_t found = 0;
+      for (int64_t j = 0; j < block.b.count; j += width) {
+        const vec<float> norms = load(block.work + j) + sq_i;
+        const vec<float> value = norms - load(c + r * block.stride + j) * 2.0f, wobble = norms * slack;
+        uint32_t possible = lane_mask(value - wobble <= splat(sure_out));
+        if (block.b.count - j < width) possible &= (1u << (block.b.count - j)) - 1;
+        if (!possible) continue;
+        const uint32_t sure = lane_mask(value + wobble < splat(sure_in));
+        for (; possible; possible &= possible - 1) {
+          const int lane = lowest_bit(possible);
+          const int64_t position = block.cols.position(block.j0 + j + lane);
+          if (position == i) continue;
+          if (!(sure >> lane & 1) &&
+              !(static_cast<double>(sqdist(row(p.X, i), row(p.X, position), p.X.cols)) < p.sqradius))
+            continue;
+          if (block.work[block.stride + j + lane] > 0) ++found;
+          if (target_i > 0) ++column_counts[j + lane];
+        }
+      }
+      if (found) __atomic_fetch_add(&s.gain[i], found, __ATOMIC_RELAXED);
+    }
+  }
+};
+
+}  // namespace
+
+template <Isa isa, class T>
+int64_t ball_cover_scratch(const BallCoverParams<T>& p, int threads) {
+  Arena arena(nullptr);
+  Layout<T>(p, threads, arena);
+  return arena.bytes();
+}
+
+template <Isa isa, class T>
+bool ball_cover(const BallCoverParams<T>& p, void* scratch, const Control& control) {
+  using V = compute_t<T>;
+  Arena arena(scratch);
+  Layout<T> s(p, control.threads, arena);
+  const int64_t n = p.X.rows, d = p.X.cols, n_candidates = p.candidates.data ? p.candidates.size : n;
+  const RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
+  const int64_t n_chunks = (n + row_chunk - 1) / row_chunk;
+  if (p.batch_size == 0) return true;
+
+  for (int64_t i = 0; i < n; ++i) {
+    s.gain[i] = 0;
+    s.uncovered[i] = 1;
+    s.candidate[i] = 0;
+    s.hit[i] = 0;
+  }
+  for (int64_t i = 0; i < n_candidates; ++i) s.candidate[candidates.position(i)] = 1;
+
+  // Marks the uncovered rows inside the ball of `center` in s.hit.
+  const auto mark = [&](const T* center) {
+    return parallel_for(control, n_chunks, [&](int64_t item, int) {
+      const T* waiting[4];
+      int64_t at[4], size = 0;
+      const auto settle = [&] {
+        V sq[4];
+        for (int64_t r = size; r < 4; ++r) waiting[r] = waiting[0];
+        sqdist4(waiting, center, d, sq);
+        for (int64_t r = 0; r < size; ++r) s.hit[at[r]] = static_cast<double>(sq[r]) < p.sqradius;
+        size = 0;
+      };
+      for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
+        if (!s.uncovered[i]) continue;
+        waiting[size] = rows[i];
+        at[size++] = i;
+        if (size == 4) settle();
+      }
+      if (size) settle();
+    });
+  };
+  int64_t logged = 0;
+  const auto cover_hits = [&](bool log) {
+    for (int64_t i = 0; i < n; ++i) {
+      if (!s.hit[i]) continue;
+      s.hit[i] = 0;
+      s.uncovered[i] = 0;
+      if (log) s.covered_log[logged++] = i;
+    }
+  };
+  for (int64_t c = 0; c < p.covered.size; ++c) {
+    if (!mark(row(p.X, p.covered.data[c]))) return false;
+    cover_hits(false);
+  }
+
+  // The join runs over candidates and uncovered rows together, unless the candidates are so few that all pairs with them
+  // are less work than the triangle.
+  int64_t n_members = 0, n_targets = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    n_targets += s.uncovered[i];
+    if (s.uncovered[i] || s.candidate[i]) s.members[n_members++] = i;
+  }
+  const RowList<T> members = {p.X, s.members};
+  const Frame<T> frame = make_frame(members, n_members, s.origin, s.mean);
+  const double radius = __builtin_sqrt(p.sqradius) * static_cast<double>(frame.scale);
+  Counter<T> counter = {p, s, static_cast<float>(radius * (1 - 0x1p-20)), static_cast<float>(radius * (1 + 0x1p-20)),
+                        filter_slack(d)};
+  if (2.0 * static_cast<double>(n_candidates) * static_cast<double>(n_targets) <
+      static_cast<double>(n_members) * static_cast<double>(n_members)) {
+    int64_t size = 0;
+    for (int64_t i = 0; i < n; ++i)
+      if (s.uncovered[i]) s.members[size++] = i;
+    if (!s.join.run(candidates, n_candidates, members, size, frame, control, counter, 0, 0.5)) return false;
+  } else {
+    const int64_t whole[2] = {0, n_members};
+    if (!s.join.run_self(members, whole, frame, control, counter, 0, 0.5)) return false;
+  }
+  int64_t size = 0;
+  for (int64_t c = 0; c < n_candidates; ++c) {
+    const int64_t i = candidates.position(c);
+    s.seen[i] = 0;
+    s.heap[size++] = {s.gain[i] + s.uncovered[i], i};
+  }
+  Heap<int64_t> heap(s.heap, size);
+
+  for (int64_t picked = 0; picked < p.batch_size; ++picked) {
+    int64_t reached = -1;
+    while (s.seen[heap.top().position] != logged) {
+      HeapEntry<int64_t> wave[wave_rows];
+      int64_t wave_size = 0;
+      while (wave_size < wave_rows && heap.size() > 0) {
+        const HeapEntry<int64_t> top = heap.top();
+        if (s.seen[top.position] == logged) {
+          if (top.bound > reached) reached = top.bound;
+          break;
+        }
+        wave[wave_size++] = top;
+        heap.pop();
+      }
+      const auto update = [&](int64_t w, int) {
+        const int64_t i = wave[w].position;
+        const T* x = rows[i];
+        int64_t gain = wave[w].bound, at = s.seen[i];
+        while (at < logged && gain > 0) {
+          const int64_t end = at_most(at + log_check, logged);
+          for (; at < end; at += 4) {
+            const T* entries[4];
+            V sq[4];
+            for (int r = 0; r < 4; ++r) entries[r] = rows[s.covered_log[at_most(at + r, end - 1)]];
+            sqdist4(entries, x, d, sq);
+            for (int64_t r = 0; r < at_most(4, end - at); ++r) gain -= static_cast<double>(sq[r]) < p.sqradius;
+          }
+          at = end;
+          if (gain < __atomic_load_n(&reached, __ATOMIC_RELAXED)) break;
+        }
+        if (gain == 0) at = logged;  // it cannot fall further
+        s.seen[i] = at;
+        wave[w].bound = gain;
+        if (at == logged && gain > __atomic_load_n(&reached, __ATOMIC_RELAXED))
+          __atomic_store_n(&reached, gain, __ATOMIC_RELAXED);
+      };
+      const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
+      if (!parallel_for(control, wave_size, update, done, done)) return false;
+      for (int64_t w = 0; w < wave_size; ++w) heap.push(wave[w]);
+    }
+    const HeapEntry<int64_t> best = heap.top();
+    heap.pop();
+    p.positions[picked] = best.position;
+    p.gains[picked] = best.bound;
+    if (best.bound > 0) {
+      if (!mark(rows[best.position])) return false;
+      cover_hits(true);
+    }
+  }
+  return true;
+}
+
+PYAL_INSTANTIATE_KERNEL(ball_cover, BallCoverParams)
+
+}  // namespace pyal::cpu

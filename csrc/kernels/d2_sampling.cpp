@@ -1,0 +1,232 @@
+#include "d2_sampling.hpp"
+
+#include "../instantiate.hpp"
+#include "../nearest.hpp"
+
+namespace pyal::cpu {
+namespace {
+
+template <class T>
+struct Layout {
+  using V = compute_t<T>;
+  int64_t n, n_blocks;
+  V* weight;        // (n,) upper bound on D2
+  int32_t* seen;    // (n,) how many picks the weight accounts for
+  double* sum;      // per block
+  double* sqnorm;   // (n,) |g_i|^2, where first = largest or q asks for it
+  double* pick_sqnorm;
+  uint8_t* picked;  // (n,)
+  V* origin;
+  double* mean;
+  V* best;
+  Nearest<T, T> nearest;
+
+  Layout(const D2SamplingParams<T>& p, int threads, Arena& arena)
+      : n(p.candidates.data ? p.candidates.size : p.X.rows),
+        n_blocks((n + d2_block - 1) / d2_block),
+        weight(arena.take<V>(n)),
+        seen(arena.take<int32_t>(n)),
+        sum(arena.take<double>(n_blocks)),
+        sqnorm(arena.take<double>(n)),
+        pick_sqnorm(arena.take<double>(p.batch_size)),
+        picked(arena.take<uint8_t>(n)),
+        origin(arena.take<V>(p.X.cols)),
+        mean(arena.take<double>(p.X.cols)),
+        best(arena.take<V>(p.covered.size && !p.q ? p.X.rows : 0)),
+        nearest(p.X.cols, p.covered.size && !p.q ? p.covered.size : 1, threads, arena) {}
+};
+
+template <class T>
+struct Sampler {
+  using V = compute_t<T>;
+  const D2SamplingParams<T>& p;
+  Layout<T>& s;
+  RowList<T> candidates;
+  int64_t centers = 0;  // picks so far
+
+  double sqnorm_of(int64_t position) const {
+    const T* x = row(p.X, position);
+    const double xx = static_cast<double>(dot(x, x, p.X.cols));
+    if (!p.q) return xx;
+    const V* q = p.q + position * p.q_cols;
+    return static_cast<double>(dot(q, q, p.q_cols)) * xx;
+  }
+
+  // Squared distance of two positions; their squared norms matter only with q.
+  V distance(int64_t a, double sqnorm_a, int64_t b, double sqnorm_b) const {
+    const T *xa = row(p.X, a), *xb = row(p.X, b);
+    if (!p.q) return sqdist(xa, xb, p.X.cols);
+    const double product = static_cast<double>(dot(p.q + a * p.q_cols, p.q + b * p.q_cols, p.q_cols)) *
+                           static_cast<double>(dot(xa, xb, p.X.cols));
+    const double between = sqnorm_a + sqnorm_b - 2 * product;
+    return between > 0 ? static_cast<V>(between) : V(0);
+  }
+
+  // D2 of candidate i as of now.
+  V current(int64_t i) const {
+    V weight = s.weight[i];
+    for (int64_t c = s.seen[i]; c < centers; ++c) {
+      const V between = distance(candidates.position(i), s.sqnorm[i], p.positions[c], s.pick_sqnorm[c]);
+      if (between < weight) weight = between;
+    }
+    return weight;
+  }
+
+  void add_block(int64_t b) {
+    double total = 0;
+    for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) total += static_cast<double>(s.weight[i]);
+    s.sum[b] = total;
+  }
+
+  void set(int64_t i, V weight) {
+    s.weight[i] = weight;
+    s.seen[i] = static_cast<int32_t>(centers);
+    add_block(i / d2_block);
+  }
+
+  bool update_all(const Control& control) {
+    return parallel_for(control, s.n_blocks, [&](int64_t b, int) {
+      for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) {
+        if (s.picked[i]) continue;
+        s.weight[i] = current(i);
+        s.seen[i] = static_cast<int32_t>(centers);
+      }
+      add_block(b);
+    });
+  }
+
+  double total() const {
+    double sum = 0;
+    for (int64_t b = 0; b < s.n_blocks; ++b) sum += s.sum[b];
+    return sum;
+  }
+
+  int64_t draw(double target) const {
+    double before = 0;
+    int64_t block = -1, last = -1;
+    for (int64_t b = 0; b < s.n_blocks && block < 0; ++b) {
+      if (s.sum[b] > 0) last = b;
+      if (before + s.sum[b] > target)
+        block = b;
+      else
+        before += s.sum[b];
+    }
+    if (block < 0) {  // target was rounded up to the total
+      block = last;
+      before -= s.sum[block];
+    }
+    double within = 0;
+    int64_t chosen = -1;
+    for (int64_t i = block * d2_block; i < at_most((block + 1) * d2_block, s.n); ++i) {
+      if (s.weight[i] > 0) chosen = i;
+      within += static_cast<double>(s.weight[i]);
+      if (within > target - before) break;
+    }
+    return chosen;
+  }
+
+  int64_t unpicked(double u) const {
+    int64_t left = 0;
+    for (int64_t i = 0; i < s.n; ++i) left += !s.picked[i];
+    int64_t number = static_cast<int64_t>(u * static_cast<double>(left));
+    for (int64_t i = 0; i < s.n; ++i)
+      if (!s.picked[i] && number-- == 0) return i;
+    return -1;
+  }
+
+  // -1: interrupted.
+  int64_t pick(const double* uniforms, const Control& control) {
+    for (int64_t attempt = 0; attempt < d2_attempts; ++attempt) {
+      const double u = uniforms[2 * attempt], v = uniforms[2 * attempt + 1], sum = total();
+      if (sum == 0) return unpicked(u);
+      const int64_t i = draw(u * sum);
+      const V old = s.weight[i], now = current(i);
+      const bool accepted = v * static_cast<double>(old) < static_cast<double>(now);
+      set(i, now);
+      if (accepted) return i;
+    }
+    if (!update_all(control)) return -1;
+    const double u = uniforms[2 * d2_attempts], sum = total();
+    return sum == 0 ? unpicked(u) : draw(u * sum);
+  }
+
+  void take(int64_t i, int64_t t) {
+    p.positions[t] = candidates.position(i);
+    s.pick_sqnorm[t] = s.sqnorm[i];
+    s.picked[i] = 1;
+    centers = t + 1;
+    set(i, 0);
+  }
+};
+
+}  // namespace
+
+template <Isa isa, class T>
+int64_t d2_sampling_scratch(const D2SamplingParams<T>& p, int threads) {
+  Arena arena(nullptr);
+  Layout<T>(p, threads, arena);
+  return arena.bytes();
+}
+
+template <Isa isa, class T>
+bool d2_sampling(const D2SamplingParams<T>& p, void* scratch, const Control& control) {
+  using V = compute_t<T>;
+  Arena arena(scratch);
+  Layout<T> s(p, control.threads, arena);
+  Sampler<T> sampler = {p, s, {p.X, p.candidates.data}};
+  const RowList<T>& candidates = sampler.candidates;
+  if (p.batch_size == 0) return true;
+  const V infinity = static_cast<V>(__builtin_inf());
+  for (int64_t i = 0; i < s.n; ++i) {
+    s.weight[i] = infinity;
+    s.seen[i] = 0;
+    s.picked[i] = 0;
+  }
+
+  const bool norms = p.q || (!p.covered.size && p.first == D2First::largest);
+  const bool completed = parallel_for(control, s.n_blocks, [&](int64_t b, int) {
+    for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i)
+      s.sqnorm[i] = norms ? sampler.sqnorm_of(candidates.position(i)) : 0;
+  });
+  if (!completed) return false;
+
+  int64_t t = 0;
+  if (!p.covered.size) {
+    int64_t first = static_cast<int64_t>(p.first_uniform * static_cast<double>(s.n));
+    if (p.first == D2First::largest) {
+      first = 0;
+      for (int64_t i = 1; i < s.n; ++i)
+        if (s.sqnorm[i] > s.sqnorm[first]) first = i;
+    }
+    sampler.take(first, t++);
+  } else if (!p.q) {
+    const RowList<T> covered = {p.X, p.covered.data};
+    const Frame<T> frame = make_frame(candidates, s.n, s.origin, s.mean);
+    for (int64_t i = 0; i < s.n; ++i) s.best[candidates.position(i)] = infinity;
+    if (!s.nearest.run(candidates, s.n, covered, p.covered.size, frame, s.best, nullptr, nullptr, control)) return false;
+    for (int64_t i = 0; i < s.n; ++i) s.weight[i] = s.best[candidates.position(i)];
+  } else {
+    for (int64_t c = 0; c < p.covered.size; ++c) {
+      const int64_t center = p.covered.data[c];
+      const double sqnorm = sampler.sqnorm_of(center);
+      const auto compare = [&](int64_t b, int) {
+        for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) {
+          const V between = sampler.distance(candidates.position(i), s.sqnorm[i], center, sqnorm);
+          if (between < s.weight[i]) s.weight[i] = between;
+        }
+      };
+      if (!parallel_for(control, s.n_blocks, compare)) return false;
+    }
+  }
+  if (!sampler.update_all(control)) return false;
+  for (; t < p.batch_size; ++t) {
+    const int64_t i = sampler.pick(p.uniforms + t * d2_uniforms, control);
+    if (i < 0 || stop_requested(control, static_cast<double>(t) / static_cast<double>(p.batch_size))) return false;
+    sampler.take(i, t);
+  }
+  return true;
+}
+
+PYAL_INSTANTIATE_KERNEL(d2_sampling, D2SamplingParams)
+
+}  // namespace pyal::cpu

@@ -1,0 +1,299 @@
+// Three kinds of knowledge about a candidate: a bound from a join (cheap, loose by the error of the filter), its gain as of
+// some entry of the log (exact), its gain as of now. The top of the heap catches up exactly, by the log entries it has missed or
+// from all rows; when that has cost as much as a join would (the first picks lower every gain), a join bounds all anew.
+#include "herding.hpp"
+
+#include "../heap.hpp"
+#include "../instantiate.hpp"
+#include "../join.hpp"
+
+namespace pyal::cpu {
+namespace {
+
+constexpr int64_t wave_rows = 32, row_chunk = 512, buffer_rows = 256;
+
+// How many pairs the filter bounds in the time of one exact kernel value, roughly; it only balances work.
+#if defined(__AMX_BF16__)
+constexpr double filter_speed = 24;
+#else
+constexpr double filter_speed = 4;
+#endif
+
+// exp(x) for x <= 0 to about 1 ulp, not below exp(-87).
+inline vec<float> exponential(vec<float> x) {
+  x = maximum(x, splat(-87.0f));
+  const vec<int32_t> whole = __builtin_convertvector(x * 1.44269504f - 0.5f, vec<int32_t>);  // rounds to nearest: x <= 0
+  const vec<float> n = __builtin_convertvector(whole, vec<float>);
+  const vec<float> r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  vec<float> y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * (r * r) + r + 1.0f;
+  return (vec<float>)((vec<int32_t>)y + (whole << 23));
+}
+
+inline void kernel_values(float* sqdist, int64_t count, double minus_inverse) {
+  for (int64_t i = count; i % lanes<float>; ++i) sqdist[i] = 0;
+  for (int64_t i = 0; i < count; i += lanes<float>)
+    store(sqdist + i, exponential(load(sqdist + i) * static_cast<float>(minus_inverse)));
+}
+inline void kernel_values(double* sqdist, int64_t count, double minus_inverse) {
+  for (int64_t i = 0; i < count; ++i) sqdist[i] = __builtin_exp(sqdist[i] * minus_inverse);
+}
+
+template <class V>
+struct Rise {  // of m at one row
+  int64_t position;
+  V before, after;
+};
+
+template <class T>
+struct Layout {
+  using V = compute_t<T>;
+  V* origin;
+  double* mean;
+  V* m;
+  float* weight;       // (n,) for the bounds, rounded up
+  double* joined;      // (n,) gain from the last join
+  double* gain;        // (n,) exact as of log entry `seen`
+  int64_t* seen;       // (n,) -1: gain not known
+  Rise<V>* log;        // ring of n
+  V* value;            // (n,) kernel values of the pick
+  HeapEntry<double>* heap;
+  float* column_parts; // (threads, 3 x columns of a block)
+  Join<T> join;
+
+  Layout(const HerdingParams<T>& p, int threads, Arena& arena)
+      : origin(arena.take<V>(p.X.cols)),
+        mean(arena.take<double>(p.X.cols)),
+        m(arena.take<V>(p.X.rows)),
+        weight(arena.take<float>(p.X.rows)),
+        joined(arena.take<double>(p.X.rows)),
+        gain(arena.take<double>(p.X.rows)),
+        seen(arena.take<int64_t>(p.X.rows)),
+        log(arena.take<Rise<V>>(p.X.rows)),
+        value(arena.take<V>(p.X.rows)),
+        heap(arena.take<HeapEntry<double>>(p.X.rows)),
+        column_parts(arena.take<float>(threads * 3 * block_columns(p.X.cols))),
+        join(p.X.cols, 1, threads, arena) {}
+
+  static int64_t block_columns(int64_t d) { return round_up(b_block<Filter>(d), Filter::cols); }
+};
+
+inline void atomic_add(double* target, double value) {
+  double old, sum;
+  __atomic_load(target, &old, __ATOMIC_RELAXED);
+  do sum = old + value;
+  while (!__atomic_compare_exchange(target, &old, &sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+// Upper bounds on all gains by a self-join; single precision sums, made up for by the caller's margin.
+template <class T>
+struct Bounder {
+  const HerdingParams<T>& p;
+  Layout<T>& s;
+  float minus_inverse;  // -1 / bandwidth^2 in scaled units
+  float slack;
+
+  float* parts(int worker) const { return s.column_parts + worker * 3 * Layout<T>::block_columns(p.X.cols); }
+
+  void begin(const JoinBlock<T>& block, int worker) const {
+    float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride;
+    for (int64_t j = 0; j < block.stride; ++j) {
+      const bool real = j < block.b.count;
+      const int64_t position = real ? block.cols.position(block.j0 + j) : 0;
+      sums[j] = 0;
+      m[j] = real ? static_cast<float>(s.m[position]) * (1 - 0x1p-22f) : 2.0f;
+      weight[j] = real ? s.weight[position] : 0.0f;
+      block.work[j] = real ? block.b.sqnorm[j] : 0.0f;
+    }
+  }
+
+  void end(const JoinBlock<T>& block, int worker) const {
+    if (!block.both) return;
+    for (int64_t j = 0; j < block.b.count; ++j)
+      atomic_add(&s.joined[block.cols.position(block.j0 + j)], static_cast<double>(parts(worker)[j]));
+  }
+
+  void group(const JoinBlock<T>& block, int64_t g, int64_t count, const float* c, int worker) const {
+    float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride;
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t i = block.rows.position(block.i0 + g + r);
+      const float sq_i = block.a.sqnorm[g + r];
+      // (D - lost)^2 >= (1 - t) D^2 - (1 / t - 1) lost^2 for every t in (0, 1); the best t is lost / D.
+      const float typical = __builtin_sqrtf(2 * sq_i) + 1e-20f;
+      const float t = block.lost < 0.5f * typical ? block.lost / typical : 0.5f;
+      const float shift = block.lost * block.lost * (1 / t - 1) * (1 + 0x1p-20f), keep = 1 - t;
+      const vec<float> m_i = splat(static_cast<float>(s.m[i]) * (1 - 0x1p-22f)), weight_i = splat(s.weight[i]);
+      const vec<float> zero = {};
+      vec<float> total = {};
+      for (int64_t j = 0; j < block.stride; j += lanes<float>) {
+        const vec<float> norms = load(block.work + j) + sq_i;
+        const vec<float> low = norms * (1 - slack) - load(c + r * block.stride + j) * 2.0f;
+        const vec<float> value = exponential(maximum(low * keep - shift, zero) * minus_inverse) * (1 + 0x1p-20f);
+        total += maximum(value - load(m + j), zero) * load(weight + j);
+        if (block.both) store(sums + j, load(sums + j) + maximum(value - m_i, zero) * weight_i);
+      }
+      atomic_add(&s.joined[i], static_cast<double>(sum_lanes<float>(total)));
+    }
+  }
+};
+
+}  // namespace
+
+template <Isa isa, class T>
+int64_t herding_scratch(const HerdingParams<T>& p, int threads) {
+  Arena arena(nullptr);
+  Layout<T>(p, threads, arena);
+  return arena.bytes();
+}
+
+template <Isa isa, class T>
+bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
+  using V = compute_t<T>;
+  Arena arena(scratch);
+  Layout<T> s(p, control.threads, arena);
+  const int64_t n = p.X.rows, d = p.X.cols, n_candidates = p.candidates.data ? p.candidates.size : n;
+  const RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
+  const int64_t n_chunks = (n + row_chunk - 1) / row_chunk;
+  const double minus_inverse = -1 / (p.bandwidth * p.bandwidth);
+  if (p.batch_size == 0) return true;
+
+  for (int64_t i = 0; i < n; ++i) {
+    s.m[i] = 0;
+    s.weight[i] = p.weights ? static_cast<float>(p.weights[i] * (1 + 0x1p-20)) : 1.0f;
+    s.seen[i] = -1;
+  }
+  const auto weight = [&](int64_t i) { return p.weights ? p.weights[i] : 1.0; };
+
+  // Calls visit(b, k(x_b, center)) for b in [0, count), in order, x_b given by row_of(b).
+  const auto values = [&](const T* center, int64_t count, auto&& row_of, auto&& visit) {
+    V buffer[buffer_rows + lanes<V>];
+    for (int64_t b0 = 0; b0 < count; b0 += buffer_rows) {
+      const int64_t size = at_most(buffer_rows, count - b0);
+      for (int64_t b = 0; b < size; b += 4) {
+        const T* four[4];
+        for (int r = 0; r < 4; ++r) four[r] = row_of(b0 + at_most(b + r, size - 1));
+        sqdist4(four, center, d, buffer + b);
+      }
+      kernel_values(buffer, size, minus_inverse);
+      for (int64_t b = 0; b < size; ++b) visit(b0 + b, buffer[b]);
+    }
+  };
+  const auto values_of = [&](const T* center) {  // into s.value, all rows
+    return parallel_for(control, n_chunks, [&](int64_t item, int) {
+      const int64_t first = item * row_chunk;
+      values(
+          center, at_most(row_chunk, n - first), [&](int64_t b) { return rows[first + b]; },
+          [&](int64_t b, V value) { s.value[first + b] = value; });
+    });
+  };
+  for (int64_t c = 0; c < p.covered.size; ++c) {
+    if (!values_of(row(p.X, p.covered.data[c]))) return false;
+    for (int64_t i = 0; i < n; ++i)
+      if (s.value[i] > s.m[i]) s.m[i] = s.value[i];
+  }
+
+  const Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
+  const double scale = static_cast<double>(frame.scale);
+  Bounder<T> bounder = {p, s, static_cast<float>(minus_inverse / (scale * scale) * (1 - 0x1p-20)), filter_slack(d)};
+  const bool few = 2 * n_candidates < n;  // then candidates against all rows is less than the triangle
+  const auto join = [&](double before, double after) {
+    for (int64_t i = 0; i < n; ++i) s.joined[i] = 0;
+    const int64_t whole[2] = {0, n};
+    return few ? s.join.run(candidates, n_candidates, rows, n, frame, control, bounder, before, after)
+               : s.join.run_self(rows, whole, frame, control, bounder, before, after);
+  };
+  const double join_cost = (few ? static_cast<double>(n_candidates) : static_cast<double>(n) / 2) * static_cast<double>(n) / filter_speed;
+
+  if (!join(0, 0.4)) return false;
+  constexpr double margin = 1 + 1e-4;  // single precision sums of the join
+  for (int64_t c = 0; c < n_candidates; ++c)
+    s.heap[c] = {s.joined[candidates.position(c)] * margin, candidates.position(c)};
+  int64_t left = n_candidates;
+  Heap<double> heap(s.heap, left);
+
+  int64_t logged = 0;
+  double spent = 0;
+  for (int64_t picked = 0; picked < p.batch_size; ++picked, --left) {
+    const double done = 0.4 + 0.6 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
+    double reached = -1;
+    const auto settled = [&](const HeapEntry<double>& top) {  // a gain of 0 cannot fall
+      return s.seen[top.position] == logged || top.bound == 0;
+    };
+    while (!settled(heap.top())) {
+      if (spent > join_cost) {
+        spent = 0;
+        if (!join(done, done)) return false;
+        for (int64_t e = 0; e < left; ++e) {
+          const int64_t i = s.heap[e].position;
+          if (s.joined[i] * margin < s.heap[e].bound && s.seen[i] != logged) s.heap[e].bound = s.joined[i] * margin;
+        }
+        heap = Heap<double>(s.heap, left);
+        continue;
+      }
+      HeapEntry<double> wave[wave_rows];
+      int64_t size = 0;
+      while (size < wave_rows && heap.size() > 0) {
+        const HeapEntry<double> top = heap.top();
+        if (settled(top) || top.bound < reached) break;
+        wave[size++] = top;
+        heap.pop();
+      }
+      const auto update = [&](int64_t w, int) {
+        const int64_t j = wave[w].position, missed = logged - s.seen[j];
+        double gain = 0;
+        if (s.seen[j] < 0 || missed >= n) {
+          values(
+              rows[j], n, [&](int64_t i) { return rows[i]; },
+              [&](int64_t i, V value) {
+                if (value > s.m[i]) gain += weight(i) * (static_cast<double>(value) - static_cast<double>(s.m[i]));
+              });
+        } else {
+          gain = s.gain[j];
+          const int64_t first = s.seen[j];
+          const auto entry = [&](int64_t e) -> const Rise<V>& { return s.log[(first + e) % n]; };
+          values(
+              rows[j], missed, [&](int64_t e) { return rows[entry(e).position]; },
+              [&](int64_t e, V value) {
+                const Rise<V>& rise = entry(e);
+                if (value <= rise.before) return;
+                const double lost = value > rise.after ? static_cast<double>(rise.after) - static_cast<double>(rise.before)
+                                                       : static_cast<double>(value) - static_cast<double>(rise.before);
+                gain -= weight(rise.position) * lost;
+              });
+          if (gain < 0) gain = 0;  // rounding of the running difference
+        }
+        s.gain[j] = gain;
+        wave[w].bound = gain;
+      };
+      for (int64_t w = 0; w < size; ++w) {
+        const int64_t seen = s.seen[wave[w].position];
+        spent += static_cast<double>(seen < 0 ? n : at_most(n, logged - seen));
+      }
+      if (!parallel_for(control, size, update, done, done)) return false;
+      for (int64_t w = 0; w < size; ++w) {
+        s.seen[wave[w].position] = logged;
+        if (wave[w].bound > reached) reached = wave[w].bound;
+        heap.push(wave[w]);
+      }
+    }
+    const HeapEntry<double> best = heap.top();
+    heap.pop();
+    p.positions[picked] = best.position;
+    p.gains[picked] = best.bound / static_cast<double>(n);
+    if (!values_of(rows[best.position])) return false;
+    for (int64_t i = 0; i < n; ++i)
+      if (s.value[i] > s.m[i]) {
+        s.log[logged++ % n] = {i, s.m[i], s.value[i]};
+        s.m[i] = s.value[i];
+      }
+  }
+  return true;
+}
+
+PYAL_INSTANTIATE_KERNEL(herding, HerdingParams)
+
+}  // namespace pyal::cpu

@@ -1,0 +1,29 @@
+// Greedy kernel coverage (MaxHerding; Bae et al. 2024), the kernel being k(x, y) = exp(-|x - y|^2 / bandwidth^2).
+//
+//   m_x = max over covered rows and earlier picks s of k(x, s)      (0 while nothing is covered)
+//   gain_j = (1 / n) sum_x weights_x * max(0, k(x, j) - m_x),   x over all n rows of X
+//   pick = argmax over the candidates not yet picked of gain_j, ties to the lowest position
+//
+// Numerics: kernel values from sums of squared differences in compute_t<T>, gains accumulated in double. Every gain that
+// decides a pick is made of such values; low-precision inner products give only upper bounds.
+// Idea (CPU): one self-join bounds the first gains from above. Gains only fall (submodularity), and only through the
+// rows whose m has risen since: a log of (x, old m, new m) lets a candidate at the top of the heap catch up by just
+// those, or start anew where that is shorter. Memory: O(n), and the log is cut at n entries.
+#pragma once
+#include "../storage.hpp"
+
+namespace pyal {
+
+template <class T>
+struct HerdingParams {
+  Matrix<T> X;
+  int64_t batch_size;
+  double bandwidth;         // > 0
+  const double* weights;    // (n,) >= 0, or nullptr: all 1
+  Positions covered;        // data == nullptr: none (size 0)
+  Positions candidates;     // data == nullptr: all rows
+  int64_t* positions;       // (batch_size,) out
+  double* gains;            // (batch_size,) out
+};
+
+}  // namespace pyal

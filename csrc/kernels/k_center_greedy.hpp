@@ -1,0 +1,31 @@
+// Farthest-first traversal (greedy k-center; Gonzalez 1985, Sener & Savarese 2018).
+//
+//   m_i = min over covered rows and earlier picks c of |x_i - x_c|^2      (+inf while nothing is covered)
+//   pick = argmax over the candidates not yet picked of m_i, ties to the lowest position;   sqradius = m_pick
+//
+// With start >= 0 the first pick is start, whatever its m; sqradius[0] is still m_start. A candidate that is also covered
+// keeps m = 0. batch_size <= number of candidates.
+//
+// Numerics: sums of squared differences in compute_t<T>, one summation order on every path, so that equal rows are at
+// exactly 0 and the lazy and the plain algorithm see the same numbers.
+// Idea (CPU): m only falls, so a stale m is an upper bound. Each row keeps its m and how many centres it has seen; only
+// when a stale row is at the top of the heap is it compared with the centres it has missed, and only until its m falls
+// below a value already known to be reached. Exact; most rows are visited a few times in all.
+// Memory: O(n) for bounds and heap.
+#pragma once
+#include "../storage.hpp"
+
+namespace pyal {
+
+template <class T>
+struct KCenterGreedyParams {
+  Matrix<T> X;
+  int64_t batch_size;
+  Positions covered;        // data == nullptr: none (size 0)
+  Positions candidates;     // data == nullptr: all rows
+  int64_t start;            // position of the first pick, or -1
+  int64_t* positions;       // (batch_size,) out, in the order picked
+  compute_t<T>* sqradius;   // (batch_size,) out
+};
+
+}  // namespace pyal

@@ -1,0 +1,263 @@
+// A row keeps a list of candidates with bounds on their squared distance. Its reach is the k-th smallest upper bound seen so
+// far, and a column enters only if its lower bound is within reach. A full list is first compacted by the reach; where too
+// many remain (near-ties, or rows so far from the origin that the bounds are loose) the distances themselves are computed
+// and only the k best stay, so a list never overflows and every answer is exact. A self-join visits the upper triangle of
+// blocks and serves the rows of both sides.
+#include "knn.hpp"
+
+#include "../instantiate.hpp"
+#include "../join.hpp"
+
+namespace pyal::cpu {
+namespace {
+
+struct Entry {
+  float lower, upper;
+  int32_t position;
+};
+
+struct State {     // of one row; distances scaled
+  float reach;     // Euclidean, not squared; +inf until k candidates are known
+  int32_t count;
+  int32_t settled; // with reach == 0: no position above this one can still enter; -1: not known
+  uint8_t lock;
+};
+
+template <class T>
+struct Neighbours {
+  const KnnParams<T>& p;
+  Frame<T> frame;
+  State* states;
+  Entry* entries;
+  int64_t capacity;
+  compute_t<T>* exact;  // (threads, capacity)
+  float slack;
+
+  const T* query(int64_t i) const { return p.queries ? p.queries + i * p.X.cols : row(p.X, i); }
+  Entry* list(int64_t i) const { return entries + i * capacity; }
+  compute_t<T> distance(int64_t i, int64_t position) const { return sqdist(query(i), row(p.X, position), p.X.cols); }
+
+  // Sorts candidates by (distance, position): heap sort, in place.
+  static void sort(compute_t<T>* value, Entry* entry, int64_t count) {
+    const auto after = [&](int64_t a, int64_t b) {
+      return value[a] > value[b] || (value[a] == value[b] && entry[a].position > entry[b].position);
+    };
+    const auto swap = [&](int64_t a, int64_t b) {
+      const compute_t<T> v = value[a];
+      const Entry e = entry[a];
+      value[a] = value[b];
+      entry[a] = entry[b];
+      value[b] = v;
+      entry[b] = e;
+    };
+    const auto sink = [&](int64_t at, int64_t size) {
+      for (int64_t child; (child = 2 * at + 1) < size; at = child) {
+        if (child + 1 < size && after(child + 1, child)) ++child;
+        if (!after(child, at)) return;
+        swap(child, at);
+      }
+    };
+    for (int64_t i = count / 2 - 1; i >= 0; --i) sink(i, count);
+    for (int64_t size = count - 1; size > 0; --size) {
+      swap(0, size);
+      sink(0, size);
+    }
+  }
+
+  int64_t settle(int64_t i, compute_t<T>* value) {  // exact distances; the k best stay, sorted
+    State& state = states[i];
+    Entry* entry = list(i);
+    const int64_t keep = at_most(state.count, p.k);
+    for (int64_t s = 0; s < state.count; ++s) value[s] = distance(i, entry[s].position);
+    sort(value, entry, state.count);
+    state.count = static_cast<int32_t>(keep);
+    return keep;
+  }
+
+  void compact(int64_t i, int worker) {
+    State& state = states[i];
+    Entry* entry = list(i);
+    compute_t<T>* value = exact + worker * capacity;
+    // k-th smallest upper bound by quickselect on a copy.
+    float* upper = reinterpret_cast<float*>(value);
+    for (int32_t s = 0; s < state.count; ++s) upper[s] = entry[s].upper;
+    const float kth = kth_smallest(upper, state.count, p.k - 1);
+    int32_t kept = 0;
+    for (int32_t s = 0; s < state.count; ++s)
+      if (entry[s].lower <= kth) entry[kept++] = entry[s];
+    state.count = kept;
+    float reach = kth;
+    if (kept > (p.k + capacity) / 2) {
+      settle(i, value);
+      const double scale2 = static_cast<double>(frame.scale) * static_cast<double>(frame.scale);
+      for (int32_t s = 0; s < state.count; ++s) {
+        const double scaled = static_cast<double>(value[s]) * scale2;
+        entry[s].lower = static_cast<float>(scaled * (1 - 0x1p-22));
+        entry[s].upper = static_cast<float>(scaled * (1 + 0x1p-22));
+      }
+      reach = entry[p.k - 1].upper;
+      // k rows at distance 0 (equal rows): only a lower position could still enter.
+      if (value[p.k - 1] == 0) {
+        reach = 0;
+        int32_t last = 0;
+        for (int32_t s = 0; s < state.count; ++s) {
+          entry[s].lower = entry[s].upper = 0;
+          if (entry[s].position > last) last = entry[s].position;
+        }
+        state.settled = last;
+      }
+    }
+    const float rounded_up = __builtin_sqrtf(reach) * (1 + 0x1p-22f);
+    __atomic_store(&state.reach, &rounded_up, __ATOMIC_RELAXED);
+  }
+
+  static float kth_smallest(float* value, int64_t count, int64_t k) {
+    int64_t low = 0, high = count - 1;
+    while (low < high) {
+      const float pivot = value[(low + high) / 2];
+      int64_t i = low, j = high;
+      while (i <= j) {
+        while (value[i] < pivot) ++i;
+        while (pivot < value[j]) --j;
+        if (i <= j) {
+          const float v = value[i];
+          value[i++] = value[j];
+          value[j--] = v;
+        }
+      }
+      if (k <= j)
+        high = j;
+      else if (k >= i)
+        low = i;
+      else
+        break;
+    }
+    return value[k];
+  }
+
+  void offer(int64_t i, int64_t position, Bounds bounds, int worker) {
+    State& state = states[i];
+    while (__atomic_test_and_set(&state.lock, __ATOMIC_ACQUIRE)) {
+    }
+    const bool out = bounds.lower > state.reach * state.reach * (1 + 0x1p-21f) ||
+                     (state.settled >= 0 && state.reach == 0 && position > state.settled);
+    if (!out) {
+      list(i)[state.count++] = {bounds.lower, bounds.upper, static_cast<int32_t>(position)};
+      if (state.count == capacity) compact(i, worker);
+    }
+    __atomic_clear(&state.lock, __ATOMIC_RELEASE);
+  }
+
+  // The largest lower-bound value worth looking at for row i among columns from `first` on.
+  float threshold(int64_t i, float lost, int64_t first) const {
+    float reach;
+    __atomic_load(&states[i].reach, &reach, __ATOMIC_RELAXED);
+    if (reach == 0 && states[i].settled >= 0 && first > states[i].settled) return -__builtin_inff();
+    return reach_bound(reach, lost);
+  }
+
+  bool allowed(int64_t i, int64_t j) const { return !p.labels || p.labels[i] != p.labels[j]; }
+
+  void begin(const JoinBlock<T>& block, int) const {
+    float* low_j = block.work;
+    for (int64_t j = 0; j < block.stride; ++j)
+      low_j[j] = j < block.b.count ? block.b.sqnorm[j] * (1 - slack) : __builtin_inff();
+  }
+  void end(const JoinBlock<T>&, int) const {}
+
+  void group(const JoinBlock<T>& block, int64_t g, int64_t count, const float* c, int worker) {
+    constexpr int width = lanes<float>;
+    const float* low_j = block.work;             // (1 - slack) |b_j|^2
+    float* limit_j = block.work + block.stride;  // threshold of column j less its low_j
+    const int64_t columns = block.b.count, first_row = block.rows.position(block.i0), first = block.cols.position(block.j0);
+    if (block.both)
+      for (int64_t j = 0; j < block.stride; ++j)
+        limit_j[j] = j < columns ? threshold(block.cols.position(block.j0 + j), block.lost, first_row) - low_j[j]
+                                 : -__builtin_inff();
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t i = block.rows.position(block.i0 + g + r);
+      const float low_i = block.a.sqnorm[g + r] * (1 - slack);
+      const float* products = c + r * block.stride;
+      vec<float> limit_i = splat(threshold(i, block.lost, first) - low_i);
+      for (int64_t j = 0; j < columns; j += width) {
+        const vec<float> twice = load(products + j) * 2.0f, low = load(low_j + j);
+        vec<int32_t> hit = low - twice <= limit_i;
+        if (block.both) hit |= splat(low_i) - twice <= load(limit_j + j);
+        uint32_t mask = lane_mask(hit);
+        if (columns - j < width) mask &= (1u << (columns - j)) - 1;
+        if (!mask) continue;
+        for (; mask; mask &= mask - 1) {
+          const int64_t column = j + lowest_bit(mask), position = block.cols.position(block.j0 + column);
+          if ((!p.queries && position == i) || (p.labels && p.labels[i] == p.labels[position])) continue;
+          const Bounds bounds = distance_bounds(block.a.sqnorm[g + r], block.b.sqnorm[column], products[column],
+                                                block.a.lost[g + r] + block.b.lost[column], slack);
+          if (low_j[column] - 2 * products[column] <= limit_i[0]) offer(i, position, bounds, worker);
+          if (block.both && low_i - 2 * products[column] <= limit_j[column]) offer(position, i, bounds, worker);
+        }
+        limit_i = splat(threshold(i, block.lost, first) - low_i);
+      }
+    }
+  }
+};
+
+template <class T>
+struct Layout {
+  int64_t capacity;
+  compute_t<T>* origin;
+  double* mean;
+  State* states;
+  Entry* entries;
+  compute_t<T>* exact;
+  Join<T> join;
+
+  Layout(const KnnParams<T>& p, int threads, Arena& arena)
+      : capacity(at_most(2 * p.k + 32, p.X.rows + 1)),
+        origin(arena.take<compute_t<T>>(p.X.cols)),
+        mean(arena.take<double>(p.X.cols)),
+        states(arena.take<State>(p.m)),
+        entries(arena.take<Entry>(p.m * capacity)),
+        exact(arena.take<compute_t<T>>(threads * capacity)),
+        join(p.X.cols, p.order ? p.n_groups : 1, threads, arena) {}
+};
+
+}  // namespace
+
+template <Isa isa, class T>
+int64_t knn_scratch(const KnnParams<T>& p, int threads) {
+  Arena arena(nullptr);
+  Layout<T>(p, threads, arena);
+  return arena.bytes();
+}
+
+template <Isa isa, class T>
+bool knn(const KnnParams<T>& p, void* scratch, const Control& control) {
+  Arena arena(scratch);
+  Layout<T> s(p, control.threads, arena);
+  const RowList<T> members = {p.X, p.order};
+  const int64_t whole[2] = {0, p.X.rows};
+  const int64_t* start = p.order ? p.group_start : whole;
+  const Frame<T> frame = make_frame(members, p.order ? start[p.n_groups] : p.X.rows, s.origin, s.mean);
+  Neighbours<T> neighbours = {p, frame, s.states, s.entries, s.capacity, s.exact, filter_slack(p.X.cols)};
+  for (int64_t i = 0; i < p.m; ++i) s.states[i] = {__builtin_inff(), 0, -1, 0};
+  const bool completed =
+      p.queries ? s.join.run({{p.queries, p.m, p.X.cols}, nullptr}, p.m, members, p.X.rows, frame, control, neighbours, 0, 0.95)
+                : s.join.run_self(members, start, frame, control, neighbours, 0, 0.95);
+  if (!completed) return false;
+
+  constexpr int64_t chunk = 256;
+  const auto finish = [&](int64_t index, int worker) {
+    for (int64_t i = index * chunk; i < at_most((index + 1) * chunk, p.m); ++i) {
+      compute_t<T>* value = s.exact + worker * s.capacity;
+      const int64_t kept = neighbours.settle(i, value);
+      for (int64_t r = 0; r < p.k; ++r) {
+        p.sqdist[i * p.k + r] = r < kept ? value[r] : static_cast<compute_t<T>>(__builtin_inf());
+        p.positions[i * p.k + r] = r < kept ? neighbours.list(i)[r].position : -1;
+      }
+    }
+  };
+  return parallel_for(control, (p.m + chunk - 1) / chunk, finish, 0.95, 1);
+}
+
+PYAL_INSTANTIATE_KERNEL(knn, KnnParams)
+
+}  // namespace pyal::cpu

@@ -1,0 +1,92 @@
+// Arithmetic on whole rows in compute_t<T>, with one summation order: `chains` accumulators of one vector each, added up
+// pairwise at the end. sqdist of one row and of four rows at a time give the same bits, so lazy and plain paths agree, and
+// equal rows are at distance exactly 0.
+#pragma once
+#include "simd.hpp"
+
+namespace pyal {
+namespace {
+
+#if defined(__AVX512F__)
+inline constexpr int chains = 4;
+#else
+inline constexpr int chains = 2;  // four rows at a time must fit into 16 registers
+#endif
+
+template <class T>
+inline const T* row(const Matrix<T>& X, int64_t i) {
+  return X.data + i * X.cols;
+}
+
+// accumulate(sum[r], a vector of row r, a vector of b, r) over all columns, for `count` rows against one.
+template <int count, class T, class B, class Accumulate>
+[[gnu::always_inline]] inline void reduce_rows(const T* const* a, const B* b, int64_t d, compute_t<T>* out, Accumulate accumulate) {
+  using V = compute_t<T>;
+  constexpr int64_t width = lanes<V>;
+  vec<V> sums[count][chains] = {};
+  int64_t c = 0;
+  for (; c + chains * width <= d; c += chains * width) {
+#pragma GCC unroll 8
+    for (int u = 0; u < chains; ++u) {
+      const vec<V> vb = load(b + c + u * width);
+#pragma GCC unroll 8
+      for (int r = 0; r < count; ++r) accumulate(sums[r][u], load(a[r] + c + u * width), vb);
+    }
+  }
+#pragma GCC unroll 8
+  for (int u = 0; u < chains; ++u) {
+    const int64_t at = c + u * width;
+    if (at + width <= d) {
+      const vec<V> vb = load(b + at);
+#pragma GCC unroll 8
+      for (int r = 0; r < count; ++r) accumulate(sums[r][u], load(a[r] + at), vb);
+    } else if (at < d) {
+      const vec<V> vb = load_partial(b + at, d - at);
+#pragma GCC unroll 8
+      for (int r = 0; r < count; ++r) accumulate(sums[r][u], load_partial(a[r] + at, d - at), vb);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < count; ++r) {
+    for (int width_left = chains / 2; width_left > 0; width_left /= 2)
+      for (int u = 0; u < width_left; ++u) sums[r][u] += sums[r][u + width_left];
+    out[r] = sum_lanes<V>(sums[r][0]);
+  }
+}
+
+template <class T, class B>
+inline compute_t<T> sqdist(const T* a, const B* b, int64_t d) {
+  using V = compute_t<T>;
+  V out;
+  reduce_rows<1>(&a, b, d, &out, [](vec<V>& sum, vec<V> x, vec<V> y) {
+    const vec<V> difference = x - y;
+    sum += difference * difference;
+  });
+  return out;
+}
+
+template <class T, class B>
+inline void sqdist4(const T* const* a, const B* b, int64_t d, compute_t<T>* out) {
+  using V = compute_t<T>;
+  reduce_rows<4>(a, b, d, out, [](vec<V>& sum, vec<V> x, vec<V> y) {
+    const vec<V> difference = x - y;
+    sum += difference * difference;
+  });
+}
+
+template <class T, class B>
+inline compute_t<T> dot(const T* a, const B* b, int64_t d) {
+  using V = compute_t<T>;
+  V out;
+  reduce_rows<1>(&a, b, d, &out, [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
+  return out;
+}
+
+template <class T, class B>
+inline void dot4(const T* const* a, const B* b, int64_t d, compute_t<T>* out) {
+  using V = compute_t<T>;
+  reduce_rows<4>(a, b, d, out, [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
+}
+
+}  // namespace
+}  // namespace pyal

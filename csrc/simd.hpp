@@ -1,0 +1,154 @@
+// Vectors of the instruction set that this file is compiled for. Everything has internal linkage: the copies made for
+// different instruction sets must never be merged by the linker.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "storage.hpp"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace pyal {
+namespace {
+
+#if defined(__AVX512F__)
+inline constexpr int vec_bytes = 64;
+#elif defined(__AVX2__)
+inline constexpr int vec_bytes = 32;
+#else
+inline constexpr int vec_bytes = 16;
+#endif
+
+template <class V>
+struct VecOf {
+  typedef V type __attribute__((vector_size(vec_bytes)));
+  typedef V unaligned __attribute__((vector_size(vec_bytes), aligned(alignof(V)), may_alias));
+};
+template <class V>
+using vec = typename VecOf<V>::type;
+template <class V>
+inline constexpr int lanes = vec_bytes / static_cast<int>(sizeof(V));
+
+template <class V>
+inline vec<V> splat(V value) {
+  return value - vec<V>{};  // not +: -0.0 stays what it is
+}
+
+inline vec<float> load(const float* p) { return *reinterpret_cast<const VecOf<float>::unaligned*>(p); }
+inline vec<double> load(const double* p) { return *reinterpret_cast<const VecOf<double>::unaligned*>(p); }
+template <class V>
+inline void store(V* p, vec<V> v) {
+  *reinterpret_cast<typename VecOf<V>::unaligned*>(p) = v;
+}
+template <class V>
+inline V minimum(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V>
+inline V maximum(V a, V b) {
+  return a > b ? a : b;
+}
+
+inline float widen(float x) { return x; }
+inline double widen(double x) { return x; }
+inline float widen(bfloat16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+inline float widen(half x) {
+  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000u) << 16;
+  const uint32_t magnitude = x.bits & 0x7fffu;
+  uint32_t bits;
+  if (magnitude >= 0x7c00u) {
+    bits = 0x7f800000u | (magnitude & 0x3ffu) << 13;
+  } else if (magnitude >= 0x400u) {
+    bits = (magnitude << 13) + (112u << 23);
+  } else {
+    const float tiny = static_cast<float>(magnitude) * 0x1p-24f;  // subnormal half, exact
+    std::memcpy(&bits, &tiny, 4);
+  }
+  bits |= sign;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+#if defined(__AVX512F__)
+inline vec<float> load(const half* p) {
+  return (vec<float>)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline vec<float> load(const bfloat16* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return (vec<float>)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+#elif defined(__AVX2__) && defined(__F16C__)
+inline vec<float> load(const half* p) {
+  return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline vec<float> load(const bfloat16* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return (vec<float>)_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+#else
+template <class T>
+inline vec<float> load(const T* p) {
+  float wide[lanes<float>];
+  for (int i = 0; i < lanes<float>; ++i) wide[i] = widen(p[i]);
+  return load(wide);
+}
+#endif
+
+// The first count < lanes elements, zeros behind them; reads nothing beyond.
+template <class T>
+inline vec<compute_t<T>> load_partial(const T* p, int64_t count) {
+  using V = compute_t<T>;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 8) {
+    return (vec<V>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), p);
+  } else if constexpr (sizeof(T) == 4) {
+    return (vec<V>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+  } else {
+    T part[lanes<V>];
+    const __m256i bits = _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1), p);
+    std::memcpy(part, &bits, sizeof(bits));
+    return load(part);
+  }
+#else
+  V wide[lanes<V>] = {};
+  for (int64_t i = 0; i < count; ++i) wide[i] = widen(p[i]);
+  return load(wide);
+#endif
+}
+
+// Sum of the lanes in a fixed order: halves, then halves of halves.
+template <class V>
+inline V sum_lanes(vec<V> v) {
+  V part[lanes<V>];
+  store(part, v);
+  for (int width = lanes<V> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+  return part[0];
+}
+
+// Bit i set where lane i of a comparison result is true.
+inline uint32_t lane_mask(vec<int32_t> comparison) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)comparison);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)comparison));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps((__m128)comparison));
+#else
+  uint32_t mask = 0;
+  for (int i = 0; i < lanes<int32_t>; ++i) mask |= static_cast<uint32_t>(comparison[i] & 1) << i;
+  return mask;
+#endif
+}
+
+inline int lowest_bit(uint32_t mask) { return __builtin_ctz(mask); }
+
+}  // namespace
+}  // namespace pyal

@@ -1,0 +1,41 @@
+// What a kernel may be given: C-contiguous rows of float, double, half or bfloat16. Arithmetic is done in
+// compute_t<T>: double for double, float for the three others, which widen to it exactly.
+#pragma once
+#include <cstdint>
+
+namespace pyal {
+
+struct half {
+  uint16_t bits;
+};
+struct bfloat16 {
+  uint16_t bits;
+};
+
+template <class T>
+struct compute {
+  using type = float;
+};
+template <>
+struct compute<double> {
+  using type = double;
+};
+template <class T>
+using compute_t = typename compute<T>::type;
+
+template <class T>
+struct Matrix {
+  const T* data;  // (rows, cols), row-major, no padding
+  int64_t rows;
+  int64_t cols;
+};
+
+// A subset of the rows of X: ascending distinct positions; data == nullptr stands for all rows in order.
+struct Positions {
+  const int64_t* data;
+  int64_t size;
+};
+
+}  // namespace pyal
+
+struct CUstream_st;  // cudaStream_t, so that contract headers compile without CUDA

@@ -1,0 +1,17 @@
+"""pyal: which images to label next. Active learning on embeddings, with a compiled core."""
+
+from typing import Any
+
+from pyal import kernels
+from pyal.selection import score, select
+from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names
+
+__all__ = ["kernels", "score", "select", "strategies", "strategy"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # read only when asked for: importing it takes as long as all of pyal
+
+        return version("pyal")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

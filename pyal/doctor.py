@@ -1,0 +1,63 @@
+"""What pyal runs on here, in a few lines: for bug reports, and to see at once what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+OPTIONAL = ("torch", "torchvision", "cupy", "xgboost", "matplotlib", "pandas", "ml_dtypes", "numba", "faiss-cpu",
+            "scikit-activeml", "lightly-mundig", "pytest-benchmark")
+REQUIRED = ("numpy", "scikit-learn", "scipy", "tqdm")
+
+
+def report() -> str:
+    """The text of `pyal doctor`; optional packages are looked up, not imported."""
+    from pyal import _cpu
+
+    lines = [
+        ("pyal", _version("pyal")),
+        ("python", f"{platform.python_version()} on {platform.platform()}"),
+        ("instruction set", f"{_cpu.isa_in_use()} in use; compiled: {', '.join(_cpu.isas_compiled())}"
+                            + (" (PYAL_ISA is set)" if os.environ.get("PYAL_ISA") else "")),
+        ("threads", str(_threads())),
+        ("_cuda", _cuda()),
+        *((name, _version(name)) for name in (*REQUIRED, *OPTIONAL)),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cuda() -> str:
+    if importlib.util.find_spec("pyal._cuda") is None:
+        return "not built (no nvcc at install time, or PYAL_CUDA=OFF)"
+    try:
+        built: dict[str, Any] = importlib.import_module("pyal._cuda").build_info()
+    except (ImportError, OSError) as error:
+        return f"built, but cannot be loaded: {' '.join(str(error).split())}"
+    return "; ".join([*(f"{name} {value}" for name, value in built.items()), "loadable", _gpu()])
+
+
+def _gpu() -> str:
+    if "torch" not in sys.modules and importlib.util.find_spec("torch") is None:
+        return "device unknown: on a GPU pyal needs torch, which is not installed"
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"no device that torch {torch.__version__} can use"
+    major, minor = torch.cuda.get_device_capability()
+    return f"device {torch.cuda.get_device_name()} (sm_{major}{minor})"

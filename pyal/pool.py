@@ -1,0 +1,163 @@
+"""The pool of one query: the rows, what is labelled, what may be picked, and what is derived from them once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal import kernels
+from pyal.arrays import BLOCK_ELEMENTS, Rows, as_numpy, as_positions, first_few, normalized
+from pyal.labels import label_values, labeled_positions
+
+PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What a strategy is given. Arrays in it belong to the caller and are never written to.
+
+    X: the rows, normalised where metric="cosine". labeled, candidates: ascending int64 positions.
+    y: (len(labeled),) labels of the labelled rows in that order, or None; labels of other rows are not here.
+    proba: (N, C) or (T, N, C), checked, on the host, or None. features: (N, h) or None.
+    """
+
+    X: Rows
+    labeled: NDArray[np.int64]
+    candidates: NDArray[np.int64]
+    y: NDArray[Any] | None = None
+    proba: NDArray[Any] | None = None
+    features: Rows | None = None
+    n_jobs: int | None = None
+
+    @property
+    def n(self) -> int:
+        return self.X.n
+
+    @cached_property
+    def is_labeled(self) -> NDArray[np.bool_]:
+        return _mask(self.labeled, self.n)
+
+    @cached_property
+    def is_candidate(self) -> NDArray[np.bool_]:
+        return _mask(self.candidates, self.n)
+
+    @cached_property
+    def sqnorms(self) -> NDArray[np.float64]:
+        """(N,) squared norms of the rows, on the host."""
+        out = np.empty(self.n)
+        for part, block in self.X.blocks():
+            out[part] = as_numpy((block * block).sum(1), "X")
+        return out
+
+    @cached_property
+    def n_classes(self) -> int | None:
+        """The columns of proba, else the number of classes among the labels (from 2 up), else None."""
+        if self.proba is not None:
+            return int(self.proba.shape[-1])
+        seen = 0 if self.y is None else len(set(self.y.tolist()))
+        return seen if seen > 1 else None
+
+    def proba_blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Slices of rows and their probabilities as float64, (T, m, C) with T = 1 for (N, C), a few MB at a time."""
+        assert self.proba is not None
+        return _proba_blocks(self.proba)
+
+
+def make_pool(X: Any, y: Any = None, *, labeled: Any = None, candidates: Any = None, proba: Any = None,
+              features: Any = None, metric: str = "euclidean", device: Any = None, n_jobs: int | None = None) -> Pool:
+    """The Pool of `select`'s arguments, all of them checked; see `pyal.select` for what they are and what is refused."""
+    if metric not in ("euclidean", "cosine"):
+        raise ValueError(f"metric must be 'euclidean' or 'cosine'; got {metric!r}")
+    rows = kernels.rows(X, "X", device=device)
+    n = rows.n
+    known, labels = _labeled(y, labeled, n)
+    is_labeled = _mask(known, n)
+    if candidates is None:
+        allowed = np.flatnonzero(~is_labeled).astype(np.int64, copy=False)
+    else:
+        allowed = as_positions(candidates, n, "candidates")
+        both = allowed[is_labeled[allowed]]
+        if both.size:
+            raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
+    if proba is not None:
+        proba = as_numpy(proba, "proba")
+        _check_proba(proba, n)
+    if features is not None:
+        features = kernels.rows(features, "features", device=rows.device)
+        if features.n != n:
+            raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
+    return Pool(normalized(rows) if metric == "cosine" else rows, known, allowed, labels, proba, features, n_jobs)
+
+
+def why_no_candidates(pool: Pool, y: Any, candidates: Any) -> str:
+    """One sentence on why there is nothing to pick."""
+    if candidates is not None:
+        return "candidates is empty: there is no row to pick"
+    sentence = f"all {pool.n} rows of X are labelled: there is no row to pick"
+    values = label_values(y, pool.n)[0] if y is not None else np.empty(0)
+    if values.dtype.kind == "f" and (values == -1).any():
+        sentence += " (y is an array of floats, in which -1 is a label; NaN marks a hole)"
+    return sentence
+
+
+def _labeled(y: Any, labeled: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
+    """Positions of the labelled rows and, where y is given, their labels."""
+    positions = None if labeled is None else as_positions(labeled, n, "labeled")
+    if y is None:
+        return np.empty(0, np.int64) if positions is None else positions, None
+    values, _ = label_values(y, n)
+    if positions is None:
+        positions = labeled_positions(y, n)
+    elif not _plus_minus_one(values):  # there labeled= is what tells the class -1 from a hole
+        by_y = labeled_positions(y, n)
+        if not np.array_equal(positions, by_y):
+            differ = np.setxor1d(positions, by_y)
+            raise TypeError(f"y and labeled disagree on which rows are labelled (first at row {differ[0]}: "
+                            f"{len(positions)} by labeled, {len(by_y)} by y); give one of them")
+    return positions, values[positions]
+
+
+def _plus_minus_one(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "i" and bool(((values == -1) | (values == 1)).all())
+
+
+def _check_proba(proba: NDArray[Any], n: int) -> None:
+    shape = proba.shape
+    if proba.dtype.kind not in "biuf":
+        raise TypeError(f"proba must hold real numbers; got dtype {proba.dtype}")
+    if proba.ndim not in (2, 3) or 0 in shape:
+        hint = " (binary: np.stack([1 - p, p], axis=1))" if proba.ndim == 1 else ""
+        raise ValueError(f"proba must be (N, C) or (T, N, C) with N = {n}; got shape {shape}{hint}")
+    if shape[-2] != n:
+        raise ValueError(f"proba must have one row per row of X, {n}; got shape {shape}")
+    if shape[-1] < 2:
+        raise ValueError(f"proba must have a column for each of at least 2 classes; got shape {shape}")
+    for part, block in _proba_blocks(proba):
+        total = block.sum(axis=-1)
+        for wrong, rule in ((~np.isfinite(total), "be finite"), ((block < 0).any(axis=-1), "not be negative"),
+                            (abs(total - 1) > PROBA_TOLERANCE, "sum to 1 over the classes")):
+            if wrong.any():
+                row = int(np.argmax(wrong.any(axis=0)))
+                values = block[int(np.argmax(wrong[:, row])), row]
+                listed = first_few([f"{v:.4g}" for v in values])
+                raise ValueError(f"proba must {rule}; row {part.start + row} sums to {total[:, row].sum():.6g} "
+                                 f"and holds {listed}")
+
+
+def _proba_blocks(proba: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    passes = proba if proba.ndim == 3 else proba[None]
+    step = max(1, BLOCK_ELEMENTS // (passes.shape[0] * passes.shape[2]))
+    for begin in range(0, passes.shape[1], step):
+        part = slice(begin, begin + step)
+        yield part, np.array(passes[:, part], dtype=np.float64, subok=False)
+
+
+def _mask(positions: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    mask = np.zeros(n, bool)
+    mask[positions] = True
+    return mask

@@ -1,0 +1,147 @@
+"""Strategies that pick one row per cluster, cluster after cluster: TypiClust and SUPClust.
+
+Both cluster all rows of X into min(labelled + batch_size, max_clusters) clusters, visit the clusters with the fewest
+labelled rows first (among those the largest first, then the lowest number) and take one row from each, round after
+round. Rows are picked, and typicality is measured, among the candidates of a cluster that are not yet picked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal import kernels
+from pyal.arrays import as_numpy
+from pyal.pool import Pool
+from pyal.strategies.registry import strategy
+
+# scores of one round: (groups (N,) with -1 where a row takes no part, typicality (N,)) -> (N,), largest picked
+Chooser = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
+
+
+@strategy("typiclust", aliases=("tpc_rp", "typiclust_rp"), memory="O(N + clusters d)",
+          citation="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794")
+def typiclust(pool: Pool, batch_size: int, *, rng: np.random.Generator, max_clusters: int = 500,
+              min_cluster_size: int = 5, k_nn: int = 20, squared: bool = True) -> NDArray[np.int64]:
+    """The most typical row of each cluster, clusters with the fewest labels first.
+
+    Typicality is 1 / (mean squared distance to the k nearest rows + 1e-5), k = min(k_nn, half the rows left in the
+    cluster, rounded down); squared=False takes plain distances, as the paper prints it (the authors' code squares).
+    Clusters of at most min_cluster_size rows are left out until nothing else is left; they take part where all are that
+    small. max_clusters bounds the number of clusters: from there on a batch visits them again. k-means works on X as it
+    is: metric="cosine" for the normalised rows of the source.
+
+    Where the authors' code fails: a cluster's last row is simply taken (there: the mean of nothing), a cluster with no
+    row left is skipped (there: an error), and counts go by cluster number. Memory O(N + clusters d).
+    """
+    assignment = _clustering(pool, batch_size, rng, max_clusters)[1]
+    return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
+
+
+@strategy("supclust", memory="O(N + clusters (d + clusters))", citation="Ono et al. 2024, arXiv:2403.03741")
+def supclust(pool: Pool, batch_size: int, *, rng: np.random.Generator, temperature: float = 1.0, fraction: float = 0.10,
+             max_clusters: int = 500, min_cluster_size: int = 5, k_nn: int = 20,
+             squared: bool = True) -> NDArray[np.int64]:
+    """Of each cluster's most typical rows the one closest to the other clusters.
+
+    Clusters, their order and typicality as in typiclust, with max_clusters, min_cluster_size, k_nn and squared. Of the rows left in a cluster the most typical `fraction` is
+    kept (at least one), and of those the row with the largest 1 / (weighted mean distance to the other centres) is
+    picked, weights softmax(-|c_i - c_j| / temperature) over all other clusters, plain Euclidean distances. On
+    normalised rows the distances between centres hardly differ and temperature=1, the paper's, weighs all about
+    equally. One cluster has no others: then typiclust. Memory O(N + clusters (d + clusters)).
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1]; got {fraction!r}")
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature must be positive; got {temperature!r}")
+    centers, assignment = _clustering(pool, batch_size, rng, max_clusters)
+    if len(centers) == 1:
+        return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
+    sup = as_numpy(kernels.sup_scores(pool.X, centers, assignment, temperature=float(temperature),
+                                      n_jobs=pool.n_jobs), "scores")
+
+    def most_central(groups: NDArray[np.int64], typical: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.where(top_fraction_filter(typical, groups, fraction), sup, -np.inf)
+
+    return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, most_central)
+
+
+def top_fraction_filter(scores: Any, groups: Any, fraction: float) -> NDArray[np.bool_]:
+    """(N,) mask of the rows with the largest scores of their group, max(1, ceil(fraction * group size)) of each.
+
+    scores: (N,), larger is better, +inf allowed. groups: (N,) integers; rows with a negative one are left out and are
+    False. Ties go to the lowest position. Raises ValueError for a fraction outside (0, 1]. Memory O(N).
+
+    >>> top_fraction_filter([1.0, 3.0, 2.0, 5.0], [0, 0, 0, 1], 0.5)
+    array([False,  True,  True,  True])
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1]; got {fraction!r}")
+    scores, groups = as_numpy(scores, "scores"), as_numpy(groups, "groups")
+    if scores.ndim != 1 or scores.shape != groups.shape:
+        raise ValueError(f"scores and groups must both be (N,); got {scores.shape} and {groups.shape}")
+    members = np.flatnonzero(groups >= 0)
+    ordered = members[np.lexsort((-scores[members], groups[members]))]  # by group, best first, lowest position first
+    sizes = np.bincount(groups[members])
+    rank = np.arange(len(ordered)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    # rounded first: 0.1 * 70 is 7.000000000000001 and must keep 7
+    keep = np.array([max(1, math.ceil(round(fraction * int(size), 9))) for size in sizes], np.int64)
+    mask = np.zeros(len(groups), bool)
+    mask[ordered] = rank < np.repeat(keep, sizes)
+    return mask
+
+
+def _clustering(pool: Pool, batch_size: int, rng: np.random.Generator, max_clusters: int) -> tuple[Any, NDArray[np.int64]]:
+    """Centres, where X lives, and assignment, on the host."""
+    if int(max_clusters) < 1:
+        raise ValueError(f"max_clusters must be at least 1; got {max_clusters!r}")
+    k = min(len(pool.labeled) + batch_size, int(max_clusters), pool.n)
+    centers, assignment, _ = kernels.kmeans(pool.X, k, random_state=rng, n_jobs=pool.n_jobs)
+    return centers, as_numpy(assignment, "assignment").astype(np.int64, copy=False)
+
+
+def _round_robin(pool: Pool, batch_size: int, assignment: NDArray[np.int64], min_cluster_size: int, k_nn: int,
+                 squared: bool, choose: Chooser) -> NDArray[np.int64]:
+    """One pick per cluster and round. A round's picks do not depend on each other, so that it is scored as a whole."""
+    if int(k_nn) < 1:
+        raise ValueError(f"k_nn must be at least 1; got {k_nn!r}")
+    sizes = np.bincount(assignment)
+    n_labeled = np.bincount(assignment[pool.labeled], minlength=len(sizes))
+    order = np.lexsort((-sizes, n_labeled))  # stable: then the lowest cluster number
+    large = sizes[order] > min_cluster_size
+    waves = [order[large], order[~large]] if large.any() else [order]
+    groups = np.where(pool.is_candidate, assignment, -1)
+    picks: list[int] = []
+    for wave in waves:
+        left = np.bincount(groups[groups >= 0], minlength=len(sizes))
+        while len(picks) < batch_size and left[wave].any():
+            visited = wave[left[wave] > 0][: batch_size - len(picks)]
+            chosen = _best_of_each(pool, groups, visited, left, int(k_nn), squared, choose)
+            picks += chosen.tolist()
+            groups[chosen] = -1
+            left[visited] -= 1
+    return np.array(picks, np.int64)
+
+
+def _best_of_each(pool: Pool, groups: NDArray[np.int64], visited: NDArray[np.int64], left: NDArray[np.int64], k_nn: int,
+                  squared: bool, choose: Chooser) -> NDArray[np.int64]:
+    """The row with the largest score of each visited cluster, in the order of `visited`, ties to the lowest position."""
+    k_of = np.zeros(len(left) + 1, np.int64)  # the last entry is that of group -1
+    k_of[visited] = np.clip(left[visited] // 2, 1, k_nn)
+    k_of_row = k_of[groups]
+    typical = np.full(pool.n, -np.inf)
+    for k in np.unique(k_of[visited]):
+        here = k_of_row == k
+        found = kernels.typicality(pool.X, int(k), groups=np.where(here, groups, -1), squared=squared,
+                                   n_jobs=pool.n_jobs)
+        typical[here] = as_numpy(found, "typicality")[here]
+    active = np.where(k_of_row > 0, groups, -1)
+    score = choose(active, typical)
+    members = np.flatnonzero(active >= 0)
+    ordered = members[np.lexsort((-score[members], active[members]))]
+    first = np.searchsorted(active[ordered], visited)
+    return ordered[first]

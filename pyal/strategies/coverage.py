@@ -1,0 +1,117 @@
+"""Strategies that cover the pool: every row should lie near a labelled one.
+
+All work on X as it is (with metric="cosine" on normalised rows, which the sources of ProbCover and MaxHerding use). To
+cover in the space of the current classifier's activations, as k-center papers do, pass those as X.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal import kernels
+from pyal.arrays import as_numpy
+from pyal.pool import Pool
+from pyal.strategies.registry import strategy
+
+DEFAULT_CLASSES = 10
+
+
+@strategy("coreset", aliases=("k_center", "k_center_greedy"),
+          citation="Sener & Savarese 2018, arXiv:1708.00489; Gonzalez 1985")
+def coreset(pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "random") -> NDArray[np.int64]:
+    """Greedy k-center: each pick is the candidate farthest from all that is labelled or picked.
+
+    first: the first pick where nothing is labelled, "random", "norm" (the largest norm) or "index0" (the lowest
+    position). The greedy rule only; the paper's mixed-integer refinement is not part of it. Memory O(N).
+    """
+    if first not in ("random", "norm", "index0"):
+        raise ValueError(f"first must be 'random', 'norm' or 'index0'; got {first!r}")
+    start = None
+    if not len(pool.labeled) and first == "random":
+        start = int(rng.choice(pool.candidates))
+    elif not len(pool.labeled) and first == "norm":
+        start = int(pool.candidates[np.argmax(pool.sqnorms[pool.candidates])])
+    picks, _ = kernels.k_center_greedy(pool.X, batch_size, covered_by=pool.labeled, candidates=pool.candidates,
+                                       start=start, n_jobs=pool.n_jobs)
+    return as_numpy(picks, "positions")
+
+
+@strategy("probcover", memory="O(N + classes d)", citation="Yehuda et al. 2022, arXiv:2205.11320")
+def probcover(pool: Pool, batch_size: int, *, rng: np.random.Generator, delta: float | None = None,
+              alpha: float = 0.95, n_classes: int | None = None, top: int = 1,
+              exhausted: str = "random") -> NDArray[np.int64]:
+    """Each pick covers the most rows not yet covered within distance delta.
+
+    A row covers another where their plain Euclidean distance is below delta, strictly, and always itself; labelled rows
+    cover too. delta=None: the paper's purity heuristic, exactly: k-means with n_classes clusters, then the largest
+    delta at which a share alpha of the rows have only rows of their own cluster in their ball. n_classes=None: the
+    columns of proba, else the classes among the labels (two or more), else 10. top > 1 draws each pick from the `top`
+    best ones and costs `top` passes over all pairs per pick. exhausted: what to pick when no candidate covers anything
+    new, "random" or "lowest" positions (the authors' code then picks position 0, labelled or not). Memory
+    O(N + n_classes d).
+    """
+    if exhausted not in ("random", "lowest"):
+        raise ValueError(f"exhausted must be 'random' or 'lowest'; got {exhausted!r}")
+    if int(top) < 1:
+        raise ValueError(f"top must be at least 1; got {top!r}")
+    radius = _purity_radius(pool, rng, alpha, n_classes) if delta is None else float(delta)
+    if not 0 < radius < np.inf:
+        raise ValueError(f"delta must be a positive distance; got {delta!r}")
+    if top == 1:
+        positions, gains = kernels.ball_cover(pool.X, batch_size, radius, covered_by=pool.labeled,
+                                              candidates=pool.candidates, n_jobs=pool.n_jobs)
+        picks = as_numpy(positions, "positions")[as_numpy(gains, "gains") > 0]
+    else:
+        picks = _cover_from_top(pool, batch_size, radius, int(top), rng)
+    left = np.setdiff1d(pool.candidates, picks)
+    missing = batch_size - len(picks)
+    rest = left[:missing] if exhausted == "lowest" else rng.choice(left, missing, replace=False)
+    return np.concatenate([picks, rest])
+
+
+@strategy("maxherding", aliases=("max_herding",), citation="Bae, Noh & Sutherland 2024, arXiv:2407.12212")
+def maxherding(pool: Pool, batch_size: int, *, rng: np.random.Generator, bandwidth: float = 1.0) -> NDArray[np.int64]:
+    """Each pick adds most to the mean over all rows of their largest kernel value to a labelled row.
+
+    Kernel exp(-(distance / bandwidth)^2), plain Euclidean distance; no factor 2. bandwidth=1 is the authors' choice for
+    normalised rows: pass metric="cosine", or a bandwidth of the order of the distances in X. All rows of X count, not a
+    subset of 35,000 as in the authors' code. Memory O(N).
+    """
+    if not 0 < bandwidth < np.inf:
+        raise ValueError(f"bandwidth must be a positive distance; got {bandwidth!r}")
+    picks, _ = kernels.herding(pool.X, batch_size, bandwidth=float(bandwidth), covered_by=pool.labeled,
+                               candidates=pool.candidates, n_jobs=pool.n_jobs)
+    return as_numpy(picks, "positions")
+
+
+def _purity_radius(pool: Pool, rng: np.random.Generator, alpha: float, n_classes: int | None) -> float:
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha must lie in (0, 1]; got {alpha!r}")
+    if n_classes is not None and not 1 <= int(n_classes) <= pool.n:
+        raise ValueError(f"n_classes must lie in 1 .. {pool.n}, the rows of X; got {n_classes!r}")
+    k = min(int(n_classes or pool.n_classes or DEFAULT_CLASSES), pool.n)
+    _, assignment, _ = kernels.kmeans(pool.X, k, random_state=rng, n_jobs=pool.n_jobs)
+    radius = float(kernels.purity_radius(pool.X, assignment, alpha, n_jobs=pool.n_jobs))
+    # one cluster is pure at any radius; equal rows in two clusters leave only balls of equal rows
+    return min(max(radius, 1e-150), 1e150)
+
+
+def _cover_from_top(pool: Pool, batch_size: int, radius: float, top: int,
+                    rng: np.random.Generator) -> NDArray[np.int64]:
+    """Picks drawn uniformly from the `top` candidates of the largest gains, until nothing new can be covered."""
+    picks: list[int] = []
+    while len(picks) < batch_size:
+        covered = np.union1d(pool.labeled, np.array(picks, np.int64))
+        left = np.setdiff1d(pool.candidates, picks)
+        best: list[int] = []
+        while len(best) < min(top, len(left)):
+            position, gain = kernels.ball_cover(pool.X, 1, radius, covered_by=covered,
+                                                candidates=np.setdiff1d(left, best), n_jobs=pool.n_jobs)
+            if int(gain[0]) == 0:
+                break
+            best.append(int(position[0]))
+        if not best:
+            break
+        picks.append(best[int(rng.integers(len(best)))])
+    return np.array(picks, np.int64)

@@ -1,0 +1,140 @@
+"""The registry of strategies: how one is declared, found and listed."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import numbers
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
+
+    needs: arguments of `select` that it cannot do without. memory: extra memory per call. citation: where it is from.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    scores: Callable[..., Any] | None
+    aliases: tuple[str, ...]
+    needs: tuple[str, ...]
+    memory: str
+    citation: str
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Names and defaults of its options."""
+        return options_of(self.function) or {}
+
+
+_registered: dict[str, Strategy] = {}
+
+
+def strategy(name: str, *, aliases: tuple[str, ...] = (), needs: tuple[str, ...] = (), memory: str = "O(N)",
+             citation: str = "", scores: Callable[..., Any] | None = None) -> Callable[[Function], Function]:
+    """Registers the decorated function `f(pool, batch_size, *, rng, **options)` under `name`; returns it unchanged.
+
+    f is given a `Pool` and returns `batch_size` distinct positions out of pool.candidates in the order picked; its
+    keyword arguments after `rng` are its options. `scores(pool, **options)` returns (N,) scores for `pyal.score`.
+
+        @strategy("lowest_position")
+        def lowest_position(pool, batch_size, *, rng):
+            return pool.candidates[:batch_size]
+    """
+
+    def register(function: Function) -> Function:
+        entry = Strategy(name, function, scores, aliases, needs, memory, citation)
+        for word in (name, *aliases):
+            for other in _registered.values():
+                reloaded = other.name == name and _origin(other.function) == _origin(function)
+                if word in (other.name, *other.aliases) and not reloaded:
+                    raise ValueError(f"the name {word!r} is taken by the strategy {other.name!r}")
+        _registered[name] = entry
+        return function
+
+    return register
+
+
+def strategies() -> list[Strategy]:
+    """The registered strategies by name, each with name, aliases, summary, needs, memory, citation and options.
+
+    >>> [s.name for s in strategies() if "proba" in s.needs]
+    ['badge', 'entropy', 'least_confidence', 'margin']
+    """
+    return [_registered[name] for name in sorted(_registered)]
+
+
+def find(name: str) -> Strategy:
+    """The strategy of that name or alias; ValueError with close names where there is none."""
+    known = {word: s for s in _registered.values() for word in (s.name, *s.aliases)}
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
+    rest = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known are {', '.join(sorted(_registered))}"
+    raise ValueError(f"strategy {name!r} is unknown; {rest}")
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Any] | None:
+    """Names and defaults of the keyword arguments besides rng; None where the function takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rng"}
+
+
+def check_options(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """TypeError for an option that the strategy does not have (naming those it has) or lacks."""
+    known = options_of(function)
+    if known is None:
+        return
+    wrong = [word for word in given if word not in known]
+    if wrong:
+        close = difflib.get_close_matches(wrong[0], known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        has = f"its options are {', '.join(known)}" if known else "it has none"
+        raise TypeError(f"strategy {name!r} has no option {wrong[0]!r}; {has}{hint}")
+    _check_types(name, function, given)
+    lacking = [word for word, default in known.items() if default is inspect.Parameter.empty and word not in given]
+    if lacking:
+        raise TypeError(f"strategy {name!r} needs the option {lacking[0]!r}")
+
+
+def _check_types(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """TypeError where an option annotated as number, text or truth value (or None) is given something else."""
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return
+    for word, value in given.items():
+        wanted = typing.get_args(hints.get(word)) or (hints.get(word),)
+        if not all(kind in _KINDS for kind in wanted):
+            continue
+        boolean = type(value).__name__ in ("bool", "bool_")
+        if not any(isinstance(value, _KINDS[kind][0]) and (boolean <= (kind is bool)) or boolean and kind is bool
+                   for kind in wanted):
+            raise TypeError(f"option {word!r} of strategy {name!r} must be "
+                            f"{' or '.join(_KINDS[kind][1] for kind in wanted)}; got {value!r}")
+
+
+_KINDS: dict[Any, tuple[type, str]] = {
+    int: (numbers.Integral, "an integer"),
+    float: (numbers.Real, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "a string"),
+    type(None): (type(None), "None"),
+}
+
+
+def _origin(function: Callable[..., Any]) -> tuple[Any, Any]:
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)

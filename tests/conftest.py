@@ -1,0 +1,74 @@
+"""Fixtures: devices, instruction sets, storage types, real data. What is missing here is skipped by name."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from data import DTYPES
+
+ISAS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16")
+
+
+@functools.cache
+def why_no_cuda() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "CUDA tests need torch, which is not installed"
+    return "" if torch.cuda.is_available() else "no CUDA device that torch can use"
+
+
+def use_isa(name: str) -> Iterator[str]:
+    from pyal import _cpu
+
+    if name not in _cpu.isas_available():
+        pytest.skip(f"instruction set {name}: not in this build, or this CPU cannot run it")
+    before = _cpu.isa_in_use()
+    _cpu.set_isa(name)
+    yield name
+    _cpu.set_isa(before)
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device in turn."""
+    if request.param == "cuda" and why_no_cuda():
+        pytest.skip(why_no_cuda())
+    return str(request.param)
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set in turn, in use for the length of the test."""
+    yield from use_isa(request.param)
+
+
+@pytest.fixture(params=[*ISAS, "cuda"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device, each instruction set of the CPU in turn: everything that computes."""
+    if request.param == "cuda":
+        if why_no_cuda():
+            pytest.skip(why_no_cuda())
+        yield "cuda"
+    else:
+        for _ in use_isa(request.param):
+            yield "cpu"
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Each storage type in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def pyal_data() -> Path:
+    """The folder of real data sets."""
+    folder = os.environ.get("PYAL_DATA")
+    if not folder:
+        pytest.skip("real data: the environment variable PYAL_DATA is not set")
+    return Path(folder)

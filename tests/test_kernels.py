@@ -1,0 +1,347 @@
+"""What holds for every kernel: input forms, threads, memory, input unmodified, Ctrl-C, fork.
+
+Each kernel against its reference: test_kernels_neighbours.py, _greedy.py, _clusters.py, _sampling.py; many small random
+cases: _random.py; inputs to check on paper: _golden.py; bad input: _errors.py.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data import blobs, host, integers, put
+
+from pyal import kernels
+
+
+def assignment_of(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.int64) % 5
+
+
+def q_of(n: int, classes: int = 6) -> np.ndarray:
+    return np.random.default_rng(1).dirichlet(np.ones(classes), n).astype(np.float32)
+
+
+CALLS: dict[str, Callable] = {
+    "knn": lambda X, _n, **jobs: kernels.knn(X, 7, **jobs),
+    "knn queries": lambda X, _n, **jobs: kernels.knn(X, 7, queries=X, **jobs),
+    "knn groups": lambda X, n, **jobs: kernels.knn(X, 7, groups=assignment_of(n), **jobs),
+    "typicality": lambda X, _n, **jobs: kernels.typicality(X, 7, **jobs),
+    "k_center_greedy": lambda X, n, **jobs: kernels.k_center_greedy(X, n // 4, covered_by=[1], **jobs),
+    "kmeans": lambda X, n, **jobs: kernels.kmeans(X, min(9, n), random_state=0, **jobs),
+    "sup_scores": lambda X, n, **jobs: kernels.sup_scores(X, blobs(5, 24), assignment_of(n), **jobs),
+    "d2_sampling": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, random_state=0, **jobs),
+    "d2_sampling q": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, q=q_of(n), random_state=0, **jobs),
+    "ball_cover": lambda X, n, **jobs: kernels.ball_cover(X, n // 4, 5.0, covered_by=[1], **jobs),
+    "purity_radius": lambda X, n, **jobs: kernels.purity_radius(X, assignment_of(n), **jobs),
+    "herding": lambda X, n, **jobs: kernels.herding(X, n // 8, bandwidth=4.0, covered_by=[1], **jobs),
+}
+
+
+@pytest.fixture(params=CALLS)
+def call(request: pytest.FixtureRequest) -> Callable:
+    """Every public kernel as call(X, n, **jobs), for X of 24 columns."""
+    return CALLS[request.param]
+
+
+def parts(result) -> tuple:
+    result = host(result)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def assert_same(first, second) -> None:
+    for a, b in zip(parts(first), parts(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_public_kernel_is_called_here():
+    public = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
+    public = {name for name in public if not name.startswith("_") and callable(getattr(kernels, name))}
+    assert public - {name.split()[0] for name in CALLS} <= {"rows", "sqnorms"}
+
+
+def test_outputs(call, device):
+    """Plain arrays where X lives: int64 positions, and float32 or, from float64, float64."""
+    X = blobs(200, 24)
+    for dtype, wanted in (("float32", np.float32), ("float64", np.float64), ("float16", np.float32)):
+        result = call(put(X, dtype, device), 200)
+        for part in result if isinstance(result, tuple) else (result,):
+            if isinstance(part, float):
+                continue
+            assert isinstance(part, np.ndarray) == (device == "cpu")
+            array = host(part)
+            assert array.flags.c_contiguous
+            assert array.dtype in (np.int64, wanted, np.float64), array.dtype
+            if array.dtype.kind == "f":
+                assert array.dtype == wanted or len(array) == 200 // 8  # herding's gains are double
+
+
+@pytest.mark.parametrize("n", [7, 200, 1000])
+def test_threads_give_the_same(call, n):
+    X = blobs(n, 24)
+    first = call(X, n, n_jobs=1)
+    for n_jobs in (2, 4, None):
+        assert_same(first, call(X, n, n_jobs=n_jobs))
+
+
+@pytest.mark.usefixtures("isa")
+def test_instruction_sets_give_the_same_on_whole_numbers(call):
+    """Distances are exact here, so that instruction sets can differ in the last bits of exp and of the means only."""
+    from pyal import _cpu
+
+    X = integers(300, 24)
+    here = call(X, 300)
+    _cpu.set_isa("baseline")
+    for a, b in zip(parts(here), parts(call(X, 300)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def layouts(X: np.ndarray) -> dict[str, np.ndarray]:
+    wide = np.zeros((2 * len(X), 2 * X.shape[1]), dtype=X.dtype)
+    wide[::2, ::2] = X
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    unaligned = np.frombuffer(b"x" + X.tobytes(), dtype=np.uint8)[1:].view(X.dtype).reshape(X.shape)
+    return {
+        "strided": wide[::2, ::2],
+        "column slice": np.hstack([X, X])[:, : X.shape[1]],
+        "Fortran": np.asfortranarray(X),
+        "reversed": X[::-1].copy()[::-1],
+        "read-only": readonly,
+        "unaligned": unaligned,
+        "big-endian": X.astype(X.dtype.newbyteorder(">")),
+    }
+
+
+def test_layouts(call):
+    X = blobs(150, 24)
+    expected = call(X, 150)
+    for given in layouts(X).values():
+        assert_same(call(given, 150), expected)
+
+
+class Producer:
+    """An array that offers DLPack and nothing else."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def test_memmap_and_dlpack(call, tmp_path):
+    X = blobs(150, 24)
+    np.save(tmp_path / "X.npy", X)
+    expected = call(X, 150)
+    assert_same(call(np.load(tmp_path / "X.npy", mmap_mode="r"), 150), expected)
+    assert_same(call(Producer(X), 150), expected)
+
+
+def test_torch_on_cpu(call):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    X = blobs(150, 24)
+    expected = call(X, 150)
+    tensor = torch.from_numpy(X.copy())
+    for given in (tensor, tensor.clone().requires_grad_(), tensor.t().contiguous().t()):
+        result = call(given, 150)
+        assert_same(result, expected)
+        assert all(isinstance(part, (np.ndarray, float)) for part in parts(result))
+
+
+def test_rows_are_validated_once_and_passed_on(call):
+    X = blobs(150, 24)
+    assert_same(call(kernels.rows(X), 150), call(X, 150))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_input_unmodified(call, dtype):
+    X = blobs(150, 24).astype(dtype)
+    before = X.copy()
+    call(X, 150)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_arguments_unmodified():
+    X, groups, weights = blobs(100, 24), assignment_of(100), np.ones(100)
+    covered, candidates, q = np.array([9, 3, 5]), np.arange(100)[::-1].copy(), q_of(100)
+    centers = X[:5].copy()
+    given = (groups, weights, covered, candidates, q, centers)
+    before = [a.copy() for a in given]
+    kernels.knn(X, 3, groups=groups)
+    kernels.herding(X, 5, weights=weights, covered_by=covered, candidates=candidates)
+    kernels.d2_sampling(X, 5, q=q, covered_by=covered, candidates=candidates)
+    kernels.kmeans(X, 5, init=centers)
+    kernels.sup_scores(X, centers, groups)
+    for a, b in zip(given, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def peak(call: Callable, n: int) -> int:
+    X = kernels.rows(np.random.default_rng(0).standard_normal((n, 24), dtype=np.float32))
+    call(X, n)  # what a first call allocates for good is not counted
+    gc.collect()
+    tracemalloc.start()
+    call(X, n)
+    result = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result
+
+
+LONG = {name: each for name, each in CALLS.items() if name not in ("herding", "ball_cover")} | {
+    "ball_cover": lambda X, _n, **jobs: kernels.ball_cover(X, 50, 4.0, **jobs),
+    "herding": lambda X, _n, **jobs: kernels.herding(X, 20, bandwidth=3.0, **jobs),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_extra_memory_grows_with_the_rows_alone(name):
+    """NumPy reports what it allocates, and kernels allocate nothing themselves.
+
+    8000 rows more may cost 1000 bytes each: knn keeps about 2 k + 32 candidates of 12 bytes a row, q_of makes 24 + 48
+    bytes a row here. A bit matrix would cost 3000 bytes a row more, a float32 N x N matrix 96,000.
+    """
+    assert peak(LONG[name], 16000) - peak(LONG[name], 8000) < 8000 * 1000
+
+
+def test_a_memmap_is_not_copied(tmp_path):
+    X = np.random.default_rng(0).standard_normal((20000, 256), dtype=np.float32)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    tracemalloc.start()
+    kernels.k_center_greedy(mapped, 10, start=0)
+    kernels.d2_sampling(mapped, 10, random_state=0)
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert used < X.nbytes / 4
+
+
+INTERRUPTED = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import numpy as np
+from pyal import kernels
+X = kernels.rows(np.random.default_rng(0).standard_normal(({n}, 64), dtype=np.float32))
+print("ready", flush=True)
+kernels.{call}
+print("finished", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a child process is POSIX")
+@pytest.mark.parametrize(
+    ("call", "n"),
+    [
+        ("knn(X, 10)", 300_000),
+        ("k_center_greedy(X, 150_000)", 300_000),
+        ("kmeans(X, 2000, random_state=0, tol=0, max_iter=1000)", 300_000),
+        ("d2_sampling(X, 299_000, random_state=0)", 300_000),
+        ("ball_cover(X, 1000, 9.0)", 300_000),
+        ("herding(X, 1000, bandwidth=8.0)", 300_000),
+        ("purity_radius(X, np.arange(300_000) % 2)", 300_000),
+    ],
+)
+def test_interrupted_within_a_second(call, n):
+    """Ctrl-C ends a long call with KeyboardInterrupt within about a second (three, on a busy machine)."""
+    code = INTERRUPTED.format(call=call, n=n)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n", run.communicate()
+        time.sleep(0.7)
+        assert run.poll() is None, f"{call} was over before it could be interrupted: {run.communicate()}"
+        run.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        try:
+            out, err = run.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            pytest.fail(f"{call} went on for 20 s after SIGINT")
+        assert time.monotonic() - begin < 3, "too slow to stop"
+        assert "KeyboardInterrupt" in err, err
+        assert "finished" not in out
+
+
+def forked(X: np.ndarray, queue) -> None:
+    queue.put(kernels.knn(X, 3, n_jobs=2)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_after_fork():
+    """A child forked after threads were used computes with threads of its own."""
+    X = blobs(1000, 24)
+    expected = kernels.knn(X, 3, n_jobs=2)[1]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=forked, args=(X, queue))
+    child.start()
+    np.testing.assert_array_equal(queue.get(timeout=30), expected)
+    child.join(timeout=30)
+    assert child.exitcode == 0
+
+
+def test_threads_of_python_may_call_at_once():
+    """Calls from several threads do not mix, and the GIL is dropped."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pools = [blobs(800, 24, seed=s) for s in range(6)]
+    expected = [kernels.knn(X, 5)[1] for X in pools]
+    with ThreadPoolExecutor(6) as workers:
+        for found, wanted in zip(workers.map(lambda X: kernels.knn(X, 5)[1], pools), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_one_column_wide_and_very_wide_rows():
+    """d = 4097 is no multiple of anything, and longer than any block of columns."""
+    from replay import check_k_center_greedy, check_knn
+    from tolerance import sqdist_rtol
+
+    X = blobs(60, 4097)
+    rtol = sqdist_rtol(X, "float32")
+    check_knn(X, 4, *kernels.knn(X, 4), rtol=rtol)
+    check_k_center_greedy(X, *kernels.k_center_greedy(X, 60), rtol=rtol)
+    line = integers(500, 1, largest=10**4)
+    check_knn(line, 9, *kernels.knn(line, 9))
+    check_k_center_greedy(line, *kernels.k_center_greedy(line, 500))
+
+
+def test_isa_by_environment():
+    """PYAL_ISA chooses the instruction set of a process; an unknown one is refused in one sentence that names it."""
+    code = "import numpy as np; from pyal import _cpu, kernels; kernels.knn(np.eye(3), 1); print(_cpu.isa_in_use())"
+    environment = {**os.environ, "PYAL_ISA": "baseline"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert run.stdout == "baseline\n", run.stderr
+    environment["PYAL_ISA"] = "sse9"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0
+    assert "PYAL_ISA=sse9" in run.stderr.strip().splitlines()[-1]
+
+
+def test_real_embeddings(pyal_data: Path):
+    """The first 2000 rows of FashionMNIST's features as they are stored, in float16."""
+    from data import clear_radius
+    from replay import check_ball_cover, check_k_center_greedy, check_knn
+    from tolerance import sqdist_rtol
+
+    X = np.load(pyal_data / "features" / "fashion_mnist.npz")["train"][:2000]
+    exact = X.astype(np.float64)
+    rtol = sqdist_rtol(exact, "float16")
+    check_knn(exact, 20, *kernels.knn(X, 20), rtol=rtol)
+    check_k_center_greedy(exact, *kernels.k_center_greedy(X, 200), rtol=rtol)
+    radius = clear_radius(exact, 0.02)
+    check_ball_cover(exact, *kernels.ball_cover(X, 100, radius), radius)

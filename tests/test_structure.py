@@ -1,0 +1,346 @@
+"""The rules of the layout as assertions. Every rule is a function of a tree's root that lists what breaks it by name.
+
+Adding a kernel is filling in six blanks (README); the rule `kernel_blanks` names those left empty.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", ".ci")
+
+# Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
+RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "labels": 1, "kernels": 1, "heads": 1}
+RANK |= {"metrics": 1, "pool": 2, "strategies": 3, "selection": 4}
+TOP = 5
+KNOW_COMPILED = {"kernels", "doctor"}  # doctor prints what was built, and for which GPU torch sees
+TORCH_INSIDE_FUNCTIONS = {"arrays.py", "kernels.py", "_cuda_build.py", "heads.py", "doctor.py"}
+SAYS_NOTHING = {"utils", "util", "common", "core", "base", "helpers", "helper", "misc"}
+# The linker may keep the copy of an inline function that was compiled for the widest instruction set, for everybody.
+NOT_PER_ISA = {"vector", "algorithm", "string", "string_view", "map", "set", "unordered_map", "unordered_set", "list"}
+NOT_PER_ISA |= {"functional", "iostream", "sstream", "memory", "queue", "deque", "stack", "numeric", "array", "span"}
+NOT_PER_ISA |= {"thread", "mutex", "future", "optional", "variant", "tuple", "utility", "ranges", "stdexcept", "format"}
+
+
+def sources(root: Path, folder: str, *patterns: str) -> list[Path]:
+    return sorted(
+        path for pattern in patterns for path in (root / folder).rglob(pattern) if "__pycache__" not in path.parts
+    )
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def code(path: Path) -> str:
+    """C++ without its comments and strings."""
+    return re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', " ", text(path), flags=re.DOTALL)
+
+
+def parsed(root: Path) -> Iterator[tuple[Path, str, ast.Module]]:
+    """(path, top module within pyal, syntax tree) of every file of the package."""
+    for path in sources(root, "pyal", "*.py"):
+        yield path, path.relative_to(root / "pyal").parts[0].removesuffix(".py"), ast.parse(text(path))
+
+
+def named(path: Path, root: Path, line: int = 0) -> str:
+    return str(path.relative_to(root)) + (f":{line}" if line else "")
+
+
+def reached(kernels: ast.Module) -> set[str]:
+    """Attributes and strings that the public functions use, directly or through functions of the module."""
+    functions = {node.name: node for node in kernels.body if isinstance(node, ast.FunctionDef)}
+    todo, seen, found = [name for name in functions if not name.startswith("_")], set(), set()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        for node in ast.walk(functions[name]):
+            if isinstance(node, ast.Attribute):
+                found.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.Name) and node.id in functions and node.id not in seen:
+                todo.append(node.id)
+    return found
+
+
+def kernel_blanks(root: Path) -> list[str]:
+    """Each kernel stem has a contract, two versions, an oracle, a binding, a public function and a benchmark."""
+    stems = sorted({path.stem for path in (root / "csrc/kernels").glob("*.*")})
+    oracles = {
+        node.name for node in ast.parse(text(root / "tests/reference.py")).body if isinstance(node, ast.FunctionDef)
+    }
+    public = reached(ast.parse(text(root / "pyal/kernels.py")))
+    bindings = text(root / "csrc/bind.hpp")
+    benches = [p.stem.removeprefix("test_bench_") + " " + text(p) for p in (root / "bench").glob("test_bench_*.py")]
+    blanks = [] if stems else ["csrc/kernels has no kernels"]
+    for stem in stems:
+        files = [f"csrc/kernels/{stem}{suffix}" for suffix in (".hpp", ".cpp", ".cu")]
+        blanks += [f"{file} is missing" for file in files if not (root / file).is_file()]
+        word = re.compile(rf"\b{stem}\b")
+        filled = {
+            f"tests/reference.py has no function {stem}": stem in oracles,
+            f"csrc/bind.hpp does not bind {stem}": bool(word.search(bindings)),
+            f"CMakeLists.txt does not build {stem}": bool(word.search(text(root / "CMakeLists.txt"))),
+            f"no public function of pyal/kernels.py reaches {stem}": stem in public,
+            f"no bench/test_bench_*.py names {stem}": any(word.search(bench) for bench in benches),
+        }
+        blanks += [blank for blank, full in filled.items() if not full]
+    return blanks
+
+
+def contracts(root: Path) -> list[str]:
+    """Contract headers open with the idea in words and compile without CUDA; nobody includes another's kernel."""
+    wrong = []
+    stems = {path.stem for path in (root / "csrc/kernels").glob("*.*")}
+    for path in sources(root, "csrc/kernels", "*.*"):
+        includes = re.findall(r'#include\s*[<"]([^>"]+)[>"]', text(path))
+        others = [i for i in includes if Path(i).stem in stems - {path.stem} and Path(i).parent.name in ("", "kernels")]
+        wrong += [f"{named(path, root)} includes the kernel {other}" for other in others]
+        if path.suffix == ".hpp":
+            opening = text(path).split("#pragma once")[0].strip().splitlines()
+            if len(opening) < 3 or not all(line.startswith("//") for line in opening):
+                wrong.append(f"{named(path, root)} does not open with its contract")
+            wrong += [f"{named(path, root)} includes {i}" for i in includes if "cuda" in i]
+    return wrong
+
+
+def kernels_only_compute(root: Path) -> list[str]:
+    """CPU kernels do not allocate, throw, print or draw random numbers; of std they use C's functions and numbers."""
+    calls = r"\b(?:new|delete|malloc|calloc|realloc|free|throw|printf|rand|srand|PyObject|py::\w+)\b"
+    library = r"\bstd::(?!u?int|size_t|mem|numeric_limits|sqrt|exp|fma|abs|fabs|isfinite|isnan|floor)\w+"
+    banned = f"{calls}|{library}"
+    wrong = []
+    for path in per_isa(root):
+        wrong += [f"{named(path, root)} uses {found}" for found in sorted(set(re.findall(banned, code(path))))]
+    return wrong
+
+
+def per_isa(root: Path) -> list[Path]:
+    """The files compiled once per instruction set: the kernels and all headers they include."""
+    todo, seen = sources(root, "csrc/kernels", "*.cpp"), set()
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        for include in re.findall(r'#include\s*"([^"]+)"', text(path)):
+            for folder in (path.parent, root / "csrc"):
+                header = (folder / include).resolve()
+                if header.is_file() and header not in seen:
+                    todo.append(header)
+    return sorted(seen)
+
+
+def no_containers_per_isa(root: Path) -> list[str]:
+    wrong = []
+    for path in per_isa(root):
+        found = NOT_PER_ISA.intersection(re.findall(r"#include\s*<([^>]+)>", text(path)))
+        wrong += [
+            f"{named(path, root)} is compiled per instruction set and includes <{name}>" for name in sorted(found)
+        ]
+    return wrong
+
+
+def cuda_rules(root: Path) -> list[str]:
+    """Device functions end in _kernel, every launch is followed by a check, only isa.cpp asks what the CPU can do."""
+    wrong = []
+    for path in sources(root, "csrc", "*.cu", "*.cuh"):
+        for signature in re.findall(r"__global__([^({;]*(?:\([^)]*\)\s*)?[^({;]*)\(", code(path)):
+            name = re.findall(r"\w+", signature)[-1]
+            if not name.endswith("_kernel"):
+                wrong.append(f"{named(path, root)}: the device function {name} does not end in _kernel")
+        for after in re.findall(r"<<<[^;]*;\s*([^;]*)", code(path)):
+            if not re.match(r"(?:launched|check)\s*\(", after):
+                wrong.append(f"{named(path, root)}: a launch is followed by {after.split('(')[0]!r}, not by a check")
+    asks = re.compile(r"__builtin_cpu_supports|__cpuid|cpuid_count|getauxval")
+    every = sources(root, "csrc", "*.cpp", "*.hpp")
+    return wrong + [
+        f"{named(p, root)} asks the CPU; only isa.cpp does"
+        for p in every
+        if asks.search(code(p)) and p.name != "isa.cpp"
+    ]
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Absolute names of all that is imported, anywhere but under TYPE_CHECKING."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield from ((node, f"{'.' * node.level}{module}.{alias.name}") for alias in node.names)
+        else:
+            yield from imports(node)
+
+
+def who_knows_whom(root: Path) -> list[str]:
+    wrong = []
+    for path, module, tree in parsed(root):
+        here = RANK.get(module, TOP)
+        for node, name in imports(tree):
+            where, parts = named(path, root, node.lineno), name.split(".")
+            if name.startswith("."):
+                wrong.append(f"{where} imports relatively; write from pyal import ...")
+            elif parts[0] in ("tests", "bench"):
+                wrong.append(f"{where} imports {name}")
+            elif parts[0] == "pyal" and len(parts) > 1 and module != "__init__" and parts[1] != module:
+                if RANK.get(parts[1], TOP) >= here and here != TOP:
+                    wrong.append(f"{where}: {module} may not know {parts[1]}")
+                if parts[1] in ("_cpu", "_cuda") and module not in KNOW_COMPILED:
+                    wrong.append(f"{where}: only kernels.py calls the compiled {parts[1]}")
+    return wrong
+
+
+def torch_in_its_place(root: Path) -> list[str]:
+    wrong = []
+    for path, module, tree in parsed(root):
+        if module == "vision":
+            continue
+        outside = {
+            id(node)
+            for node, _ in imports(
+                ast.Module([n for n in tree.body if not isinstance(n, (ast.FunctionDef, ast.ClassDef))], [])
+            )
+        }
+        for node, name in imports(tree):
+            if name.split(".")[0] not in ("torch", "torchvision", "cupy"):
+                continue
+            where = named(path, root, node.lineno)
+            if id(node) in outside:
+                wrong.append(f"{where} imports {name} outside a function")
+            elif path.name not in TORCH_INSIDE_FUNCTIONS:
+                wrong.append(
+                    f"{where} imports {name}; only {', '.join(sorted(TORCH_INSIDE_FUNCTIONS))} and vision/ may"
+                )
+    return wrong
+
+
+def kinds_of_arrays(root: Path) -> list[str]:
+    """Only arrays.py asks whether something is NumPy, torch or CuPy (and labels.py, of the members of a list)."""
+    wrong = []
+    for path, module, tree in parsed(root):
+        for node in ast.walk(tree):
+            asks = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("isinstance", "hasattr")
+            )
+            if (
+                asks
+                and module not in ("arrays", "labels", "vision")
+                and re.search(r"'(?:ndarray|Tensor|__dlpack\w*)'", ast.dump(node))
+            ):
+                wrong.append(f"{named(path, root, node.lineno)} asks what kind an array is; only arrays.py does")
+    return wrong
+
+
+def no_global_random_state(root: Path) -> list[str]:
+    wrong = []
+    for path, _, tree in parsed(root):
+        for node in ast.walk(tree):
+            state = isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("np.random", "numpy.random")
+            if state and node.attr[0].islower() and node.attr != "default_rng":
+                wrong.append(f"{named(path, root, node.lineno)} uses the global np.random.{node.attr}")
+    return wrong
+
+
+def hints_and_docstrings(root: Path) -> list[str]:
+    """Public functions have type hints and a docstring; public classes too, and hints on their methods."""
+    wrong = []
+    for path, _, tree in parsed(root):
+        for node in tree.body:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node):
+                wrong.append(f"{named(path, root, node.lineno)}: {node.name} has no docstring")
+            members = node.body if isinstance(node, ast.ClassDef) else [node]
+            for function in (m for m in members if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")):
+                given = function.args
+                every = (
+                    given.posonlyargs + given.args + given.kwonlyargs + [a for a in (given.vararg, given.kwarg) if a]
+                )
+                bare = [a.arg for a in every if a.annotation is None and a.arg not in ("self", "cls")]
+                bare += [] if function.returns else ["what it returns"]
+                if bare:
+                    wrong.append(
+                        f"{named(path, root, function.lineno)}: {function.name} has no hint for {', '.join(bare)}"
+                    )
+    return wrong
+
+
+def names_and_sizes(root: Path) -> list[str]:
+    """A file is named for what it holds, and a Python file has about 300 lines (400 at most)."""
+    wrong = []
+    for path in [p for folder in ("csrc", "pyal", "tests", "bench") for p in sources(root, folder, "*.*")]:
+        if path.stem in SAYS_NOTHING or path.parent.name in SAYS_NOTHING:
+            wrong.append(f"{named(path, root)} is not named for what it holds")
+        if path.suffix == ".py" and len(text(path).splitlines()) > 400:
+            wrong.append(f"{named(path, root)} has {len(text(path).splitlines())} lines")
+    return wrong
+
+
+def dependencies(root: Path) -> list[str]:
+    """numpy, scikit-learn and tqdm, and no upper or exact pin in what users install."""
+    project = text(root / "pyproject.toml")
+    listed = re.search(r"^dependencies\s*=\s*\[(.*?)\]", project, flags=re.DOTALL | re.MULTILINE)
+    names = set(re.findall(r"[\"']([A-Za-z0-9_-]+)", listed.group(1))) if listed else set()
+    wrong = [] if names == {"numpy", "scikit-learn", "tqdm"} else [f"pyproject.toml requires {sorted(names)}"]
+    extras = project.split("[project.optional-dependencies]")[-1].split("\n[")[0] if "optional-dep" in project else ""
+    pins = re.findall(r"[\"']([^\"']*(?:==|<|~=)[^\"']*)[\"']", (listed.group(1) if listed else "") + extras)
+    return wrong + [f"pyproject.toml pins {pin}" for pin in pins]
+
+
+def readme_tree(root: Path) -> list[str]:
+    """Every file in the README's tree exists. A line is names, two spaces or more, words; indentation is by folder."""
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", text(root / "README.md"), flags=re.DOTALL)
+    trees = [block for block in blocks if re.search(r"^(?:\S*/)?csrc/", block, flags=re.MULTILINE)]
+    wrong = [] if trees else ["README.md has no tree of the files"]
+    for block in trees:
+        folders: list[tuple[int, Path]] = []
+        for line in block.splitlines():
+            indent = len(line) - len(line.lstrip(" │├└─"))
+            names = re.split(r"\s{2,}", line.lstrip(" │├└─"))[0].split()
+            folders = [(depth, folder) for depth, folder in folders if depth < indent]
+            parent = folders[-1][1] if folders else Path()
+            for name in (n.rstrip(",") for n in names if n != "..."):
+                if not list(root.glob(str(parent / name))):
+                    wrong.append(f"README.md lists {parent / name}, which does not exist")
+            if len(names) == 1 and names[0].endswith("/"):
+                folders.append((indent, parent / names[0]))
+    return wrong
+
+
+RULES: list[Callable[[Path], list[str]]] = [
+    kernel_blanks,
+    contracts,
+    kernels_only_compute,
+    no_containers_per_isa,
+    cuda_rules,
+]
+RULES += [who_knows_whom, torch_in_its_place, kinds_of_arrays, no_global_random_state, hints_and_docstrings]
+RULES += [names_and_sizes, dependencies, readme_tree]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule(rule):
+    if rule is readme_tree and not (ROOT / "README.md").is_file():
+        pytest.skip("README.md is not written yet")
+    wrong = rule(ROOT)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_importing_pyal_imports_neither_torch_nor_sklearn():
+    code = (
+        "import sys, pyal; print([m for m in ('torch', 'sklearn', 'scipy', 'cupy', 'matplotlib') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout == "[]\n", run.stdout + run.stderr
