@@ -109,11 +109,15 @@ def versus(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resu
             peer_extra=his.extra if his else None,
             limit=share_of_limit(mine.median, flops, bytes_read),
         )
-        benchmark.extra_info.update(asdict(result), ratio=result.ratio, dtype="float32", **measure.machine())
+        benchmark.extra_info.update(asdict(result), ratio=result.ratio, dtype="float32", **_facts())
         request.config.stash.setdefault(RESULTS, []).append(result)
         return result
 
     return run
+
+
+def _facts() -> dict[str, Any]:
+    return {name: fact for name, fact in measure.machine().items() if name != "versions"}
 
 
 def share_of_limit(seconds: float, flops: float | None, bytes_read: float | None) -> str:
@@ -124,6 +128,19 @@ def share_of_limit(seconds: float, flops: float | None, bytes_read: float | None
         rate = bytes_read / seconds / 1e9
         return f"{rate:.1f} GB/s, {100 * rate / measure.read_gbytes():.0f} % of reading"
     return ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """What a figure needs beside it, and neither the name of the host nor a page of processor flags."""
+    machine_info.clear()
+    machine_info.update(measure.machine())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    for entry in output_json["benchmarks"]:
+        entry["stats"].pop("data", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

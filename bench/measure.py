@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,14 @@ def machine() -> dict[str, Any]:
         "threads": threads(),
         "instruction_set": _cpu.isa_in_use(),
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        "versions": dict(_versions()),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in ("pyal", "numpy", "scikit-learn", "faiss-cpu", "torch", "lightly-mundig", "scikit-activeml"):
+        with suppress(metadata.PackageNotFoundError):
+            yield package, metadata.version(package)
 
 
 @functools.cache

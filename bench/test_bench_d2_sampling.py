@@ -1,7 +1,7 @@
 """BADGE (k-means++ over gradients that are never formed) and a plain k-means++ start.
 
 Every peer draws from the same law with other random numbers, so potentials (the sum of squared distances to the nearest
-pick) are compared: their means over five seeds agree within four standard errors. scikit-activeml 1.0.1 adds a centre
+pick) are compared: their means over ten seeds agree within five standard errors. scikit-activeml 1.0.1 adds a centre
 at the origin, which is another law, and gets one seed and 10 % on top.
 """
 
@@ -21,7 +21,7 @@ from pyal import kernels
 
 BATCH_SIZE = 100
 CLASSES = 50
-SEEDS = range(1, 5)  # besides seed 0, whose picks are there already
+SEEDS = range(1, 10)  # besides seed 0, whose picks are there already
 
 
 def hallucinated_gradients(n: int) -> np.ndarray:
@@ -34,10 +34,11 @@ def hallucinated_gradients(n: int) -> np.ndarray:
 
 
 def same_law(mine: list[float], theirs: list[float], tolerance: float = 0.0) -> str:
-    spread = np.std(mine, ddof=1) * np.sqrt(1 / len(mine) + 1 / len(theirs))
+    variance = np.var(mine, ddof=1) if len(theirs) == 1 else (np.var(mine, ddof=1) + np.var(theirs, ddof=1)) / 2
+    error = np.sqrt(variance * (1 / len(mine) + 1 / len(theirs)))
     apart = np.mean(mine) - np.mean(theirs)
-    assert abs(apart) <= 4 * spread + tolerance * np.mean(theirs), f"potentials: pyal {mine}, peer {theirs}"
-    return f"potential {100 * apart / np.mean(theirs):+.2g} %, s.e. {100 * spread / np.mean(theirs):.2g} %"
+    assert abs(apart) <= 5 * error + tolerance * np.mean(theirs), f"potentials: pyal {mine}, peer {theirs}"
+    return f"potential {100 * apart / np.mean(theirs):+.2g} %, s.e. {100 * error / np.mean(theirs):.2g} %"
 
 
 @pytest.mark.parametrize("peer", peers_of("badge"), ids=lambda peer: peer.name)

@@ -1,4 +1,4 @@
-"""Taking a matrix in (`kernels.rows`): one read, for the norms and for NaN and infinity."""
+"""Squared norms and whether every value is finite: how a matrix is taken in, one read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from pyal import kernels
 
 
 @pytest.mark.parametrize("peer", peers_of("sqnorms"), ids=lambda peer: peer.name)
-def test_sqnorms(versus: Callable[..., Any], pool: Pool, peer: Peer) -> None:
-    def agree(_: Any, theirs: Any) -> str:
-        np.testing.assert_allclose(theirs, (pool.X.astype(np.float64) ** 2).sum(axis=1), rtol=1e-4)
-        return "both find it finite"
+def test_sqnorms(versus: Callable[..., Any], pool: Pool, peer: Peer, n_jobs: int) -> None:
+    def agree(mine: Any, theirs: Any) -> str:
+        np.testing.assert_allclose(mine, (pool.X.astype(np.float64) ** 2).sum(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4)
+        return f"within {np.abs(mine / theirs - 1).max():.1e}"
 
     versus(
         "sqnorms",
         pool,
-        lambda: kernels.rows(pool.X),
+        lambda: kernels.sqnorms(pool.X, n_jobs=n_jobs),
         peer,
         lambda: peer.call(pool.X),
         agree,

@@ -2,6 +2,7 @@
 // device (its number) and stream (a cudaStream_t as an integer; 0 is the default stream). Nothing waits for the GPU.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <sstream>
 #include <string>
 
@@ -51,14 +52,18 @@ class CurrentDevice {
  public:
   explicit CurrentDevice(int device) {
     check(cudaGetDevice(&before_));
-    if (device != before_) check(cudaSetDevice(device));
+    changed_ = device != before_;
+    if (changed_) check(cudaSetDevice(device));
   }
-  ~CurrentDevice() { cudaSetDevice(before_); }
+  ~CurrentDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
 
  private:
   int before_ = 0;
+  bool changed_ = false;
 };
 
 struct Cuda {
@@ -89,8 +94,10 @@ std::string version(int number) { return std::to_string(number / 1000) + "." + s
 // Never raises: without a driver its version is None and there are no devices.
 py::dict build_info() {
   py::list architectures;
-  std::istringstream words(PYAL_CUDA_ARCHITECTURES);
-  for (std::string word; words >> word;) architectures.append(word);
+  std::string words = PYAL_CUDA_ARCHITECTURES;
+  std::replace(words.begin(), words.end(), ';', ' ');
+  std::istringstream stream(words);
+  for (std::string word; stream >> word;) architectures.append(word);
   int runtime = 0, driver = 0, devices = 0;
   cudaRuntimeGetVersion(&runtime);
   if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;

@@ -54,9 +54,9 @@ class Join {
             (block_start_[middle] <= item ? s : high) = middle;
           }
           const int64_t i0 = start[s] + (item - block_start_[s]) * a_rows_;
-          row_block(list, i0, at_most(i0 + a_rows_, start[s + 1]), list, i0, start[s + 1], true, frame, body, worker);
+          row_block(list, i0, at_most(i0 + a_rows_, start[s + 1]), list, i0, start[s + 1], true, frame, control, body, worker);
         },
-        before, after);
+        before, after) && !stopped_;
   }
 
   template <class Body>
@@ -66,9 +66,9 @@ class Join {
         control, (n_rows + a_rows_ - 1) / a_rows_,
         [&](int64_t item, int worker) {
           const int64_t i0 = item * a_rows_;
-          row_block(rows, i0, at_most(i0 + a_rows_, n_rows), cols, 0, n_cols, false, frame, body, worker);
+          row_block(rows, i0, at_most(i0 + a_rows_, n_rows), cols, 0, n_cols, false, frame, control, body, worker);
         },
-        before, after);
+        before, after) && !stopped_;
   }
 
  private:
@@ -76,12 +76,15 @@ class Join {
 
   template <class Body>
   void row_block(const RowList<T>& rows, int64_t i0, int64_t i1, const RowList<T>& cols, int64_t j0, int64_t j_end, bool self,
-                 const Frame<T>& frame, Body& body, int worker) {
+                 const Frame<T>& frame, const Control& control, Body& body, int worker) {
     typename Filter::word* packing = packing_ + worker * pack_scratch<Filter>(d_);
     const int64_t words = Filter::words(d_);
     float* c = c_ + worker * Filter::rows * stride();
     pack<Filter, true>(rows, i0, i1 - i0, frame, a_[worker], packing);
     while (j0 < j_end) {
+      // A row block of a large pool takes seconds, so its blocks of columns are where Ctrl-C is heard.
+      if (worker == 0 && stop_requested(control)) __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
+      if (__atomic_load_n(&stopped_, __ATOMIC_RELAXED)) return;
       const bool own = self && j0 < i1;
       const int64_t j1 = at_most(j0 + b_rows_, own ? i1 : j_end);
       pack<Filter, false>(cols, j0, j1 - j0, frame, b_[worker], packing);
@@ -101,6 +104,7 @@ class Join {
   }
 
   int64_t d_, a_rows_, b_rows_, segments_;
+  bool stopped_ = false;
   int64_t* block_start_;
   Panel<Filter>* a_;
   Panel<Filter>* b_;

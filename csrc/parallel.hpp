@@ -42,6 +42,8 @@ bool parallel_for(const Control& control, int64_t items, F&& f, double fraction_
 
 // Bump allocator over the caller's scratch. With base == nullptr it only counts: a kernel lays its scratch out once, in one
 // function, run with nullptr for the size and with the memory for the pointers.
+namespace {  // kernels of every instruction set include this, and the linker must not merge their copies
+
 class Arena {
  public:
   explicit Arena(void* base) : base_(static_cast<char*>(base)) {
@@ -59,5 +61,7 @@ class Arena {
   char* base_;
   int64_t used_ = 0;
 };
+
+}  // namespace
 
 }  // namespace pyal

@@ -327,14 +327,13 @@ inline int64_t b_block(int64_t d) {
 template <class K>
 inline int64_t a_block(int64_t d) {
   const int64_t fit = (int64_t(1) << 20) / (K::words(d) * static_cast<int64_t>(sizeof(typename K::word)));
-  return round_up(at_least(at_most(fit, 512), 64), K::rows);
+  return round_up(at_least(at_most(fit, 1024), 64), K::rows);
 }
 
 // A slice of the arena shaped as a panel for up to `rows` rows.
 template <class K>
 inline Panel<K> take_panel(Arena& arena, int64_t rows, int64_t d) {
-  constexpr int most = K::rows > K::cols ? K::rows : K::cols;
-  const int64_t padded = round_up(rows, most);
+  const int64_t padded = at_least(round_up(rows, K::rows), round_up(rows, K::cols));
   return {arena.take<typename K::word>(padded * K::words(d)), arena.take<typename K::acc>(padded),
           arena.take<typename K::acc>(padded), 0, 0};
 }

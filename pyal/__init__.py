@@ -11,7 +11,10 @@ __all__ = ["kernels", "score", "select", "strategies", "strategy"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # read only when asked for: importing it takes as long as all of pyal
+        from importlib import metadata  # only when asked for: importing it takes a good part of what pyal takes
 
-        return version("pyal")
+        try:
+            return metadata.version("pyal")
+        except metadata.PackageNotFoundError:  # run from its folder, not installed
+            return "0+unknown"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

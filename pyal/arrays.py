@@ -203,6 +203,23 @@ def on_device(a: NDArray[Any], device: str) -> Any:
     return torch.as_tensor(a, device=device)
 
 
+def widened(rows: Rows, dtype: str) -> Rows:
+    """The rows in "float32" or "float64"; the same object where they are that already. Memory: (n, d) for a copy."""
+    if rows.dtype == dtype:
+        return rows
+    wide = empty((rows.n, rows.d), dtype, rows.device)
+    for part, block in rows.blocks():
+        wide[part] = block
+    return Rows(wide, dtype, rows.device)
+
+
+def address(value: Any) -> Any:
+    """Where the memory of a NumPy array or torch tensor begins, as an integer; anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.__array_interface__["data"][0]
+    return value.data_ptr() if hasattr(value, "data_ptr") else value
+
+
 def first_few(values: Any, limit: int = 5) -> str:
     """Up to `limit` values for a message, with how many more there are where the values are counted."""
     listed = ", ".join(str(v) for v in list(values[:limit]))
@@ -213,7 +230,9 @@ def _import_foreign(a: Any, name: str) -> Any:
     """A NumPy array, or a torch tensor for what lives on a GPU, from anything that is not a tensor already."""
     if isinstance(a, np.ma.MaskedArray):
         if np.ma.is_masked(a):
-            raise TypeError(f"{name} must have no masked entries; got a masked array with {np.ma.count_masked(a)}")
+            raise TypeError(
+                f"{name} must have no masked entries; got a masked array with {int(np.ma.getmaskarray(a).sum())}"
+            )
         return a.data
     if isinstance(a, np.ndarray):
         return a
@@ -249,8 +268,9 @@ def _numpy_rows(a: NDArray[Any], name: str) -> Rows:
         wide = a.dtype.itemsize > 2
         return Rows(np.ascontiguousarray(a, np.float64 if wide else np.float32), _wide_name(wide), "cpu")
     if a.dtype.newbyteorder("=").name not in _TORCH_DTYPES:
-        raise TypeError(f"{name} must hold real numbers (float16, bfloat16, float32, float64, integers); "
-                        f"got dtype {a.dtype}")
+        raise TypeError(
+            f"{name} must hold real numbers (float16, bfloat16, float32, float64, integers); got dtype {a.dtype}"
+        )
     return Rows(_laid_out(a), a.dtype.newbyteorder("=").name, "cpu")
 
 
@@ -272,8 +292,9 @@ def _tensor_rows(t: Any, name: str) -> Rows:
     dtype = str(t.dtype).removeprefix("torch.")
     if dtype not in _TORCH_DTYPES:
         if t.is_complex() or t.is_floating_point():
-            raise TypeError(f"{name} must hold real numbers (float16, bfloat16, float32, float64, integers); "
-                            f"got dtype {t.dtype}")
+            raise TypeError(
+                f"{name} must hold real numbers (float16, bfloat16, float32, float64, integers); got dtype {t.dtype}"
+            )
         wide = t.element_size() > 2
         t, dtype = t.to(torch.float64 if wide else torch.float32), _wide_name(wide)
     t = t.resolve_neg().contiguous()
@@ -342,7 +363,8 @@ def shape_checked(shape: tuple[int, ...], name: str) -> tuple[int, int]:
 
 
 def _widen_bfloat16(bits: NDArray[Any]) -> NDArray[np.float32]:
-    return (np.asarray(bits).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    wide: NDArray[np.uint32] = np.asarray(bits).astype(np.uint32) << np.uint32(16)
+    return wide.view(np.float32)
 
 
 def _wide_name(wide: bool) -> str:

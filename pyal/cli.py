@@ -68,8 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--seed", type=int, metavar="S", help="same seed, same rows")
     select.add_argument("--device", help="cpu, cuda or cuda:1 (default: cpu)")
     select.add_argument("--n-jobs", type=int, metavar="T", help="CPU threads (default: all)")
-    select.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
-                        help="of the strategy; may be repeated")
+    select.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the strategy; may be repeated"
+    )
     select.add_argument("-o", "--output", metavar="CSV", help="default: standard output")
     select.add_argument("--force", action="store_true", help="overwrite the output file")
 
@@ -90,8 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _select(arguments: argparse.Namespace) -> int:
-    from pyal import files
-    from pyal.arrays import as_rows
+    from pyal import files, kernels
     from pyal.selection import score, select
     from pyal.strategies.registry import check_options, find
 
@@ -100,11 +100,18 @@ def _select(arguments: argparse.Namespace) -> int:
     options = _options(arguments.option)
     entry = find(arguments.strategy)
     check_options(entry.name, entry.function, options)
-    X = as_rows(arguments.embeddings, arguments.embeddings)
+    X = kernels.rows(arguments.embeddings, arguments.embeddings)
     ids = files.read_ids(arguments.ids, X.n) if arguments.ids else None
     y = files.read_labels(arguments.labels, X.n, ids) if arguments.labels else None
-    inputs = {"strategy": entry.name, "proba": arguments.proba, "features": arguments.features,
-              "metric": arguments.metric, "device": arguments.device, "n_jobs": arguments.n_jobs, **options}
+    inputs = {
+        "strategy": entry.name,
+        "proba": arguments.proba,
+        "features": arguments.features,
+        "metric": arguments.metric,
+        "device": arguments.device,
+        "n_jobs": arguments.n_jobs,
+        **options,
+    }
     picks = select(X, y, batch_size=arguments.batch_size, random_state=arguments.seed, **inputs)
     scores = score(X, y, **inputs) if entry.scores is not None and len(picks) else None
 
@@ -121,19 +128,21 @@ def _select(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _strategies(arguments: argparse.Namespace) -> int:
+def _strategies(_: argparse.Namespace) -> int:
     from pyal.strategies import strategies
 
     for s in strategies():
         names = f"{s.name} ({', '.join(s.aliases)})" if s.aliases else s.name
-        print(f"{names}\n    {s.summary}\n    needs {', '.join(s.needs) or 'nothing but X'}; memory {s.memory}"
-              f"; {s.citation}")
+        print(
+            f"{names}\n    {s.summary}\n    needs {', '.join(s.needs) or 'nothing but X'}; memory {s.memory}"
+            f"; {s.citation}"
+        )
         if s.options:
             print(f"    options {', '.join(f'{name}={value!r}' for name, value in s.options.items())}")
     return 0
 
 
-def _doctor(arguments: argparse.Namespace) -> int:
+def _doctor(_: argparse.Namespace) -> int:
     from pyal import doctor
 
     print(doctor.report())
@@ -172,8 +181,11 @@ def _bench_folder() -> Path:
     for root in (Path(__file__).resolve().parents[1], Path.cwd()):
         if any((root / "bench").glob("test_bench_*.py")):
             return root / "bench"
-    raise FileNotFoundError(errno.ENOENT, "no bench/ beside the package or in the current folder: the benchmarks are "
-                            "part of the source checkout, run pyal bench in there")
+    raise FileNotFoundError(
+        errno.ENOENT,
+        "no bench/ beside the package or in the current folder: the benchmarks are "
+        "part of the source checkout, run pyal bench in there",
+    )
 
 
 def _options(given: list[str]) -> dict[str, Any]:
@@ -200,7 +212,7 @@ def _sentence(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"pyal: warning: {message}", file=sys.stderr)
 
 

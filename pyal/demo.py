@@ -28,10 +28,12 @@ def run(out: str, *, force: bool = False, n_seeds: int = 5) -> int:
     if drawable:
         files.check_writable(out, force=force)
     X, y, X_test, y_test = _digits()
-    print(f"digits: {len(X)} images in the pool, {len(X_test)} to test on, PCA to {X.shape[1]} columns, {n_seeds} seeds",
-          flush=True)
-    accuracy = {name: np.array([_curve(name, X, y, X_test, y_test, seed) for seed in range(n_seeds)])
-                for name in STRATEGIES}
+    print(
+        f"digits: {len(X)} images in the pool, {len(X_test)} to test on, PCA to {X.shape[1]} columns; {n_seeds} seeds"
+    )
+    accuracy = {
+        name: np.array([_curve(name, X, y, X_test, y_test, seed) for seed in range(n_seeds)]) for name in STRATEGIES
+    }
     print(_table(accuracy))
     if drawable:
         files.write_whole(out, _plot(accuracy), force=force)
@@ -52,8 +54,9 @@ def _digits() -> tuple[NDArray[Any], ...]:
     return pca.transform(X).astype(np.float32), y, pca.transform(X_test).astype(np.float32), y_test
 
 
-def _curve(name: str, X: NDArray[Any], y: NDArray[Any], X_test: NDArray[Any], y_test: NDArray[Any],
-           seed: int) -> list[float]:
+def _curve(
+    name: str, X: NDArray[Any], y: NDArray[Any], X_test: NDArray[Any], y_test: NDArray[Any], seed: int
+) -> list[float]:
     """Test accuracy after each batch. What needs a classifier starts as random does: there is none yet."""
     needs_proba = {s.name for s in strategies() if "proba" in s.needs}
     rng = np.random.default_rng(seed)
@@ -61,8 +64,9 @@ def _curve(name: str, X: NDArray[Any], y: NDArray[Any], X_test: NDArray[Any], y_
     proba, curve = None, []
     for _ in range(ROUNDS):
         asked = "random" if name in needs_proba and proba is None else name
-        picks = select(X, labeled=labeled, strategy=asked, batch_size=BATCH_SIZE, metric="cosine", proba=proba,
-                       random_state=rng)
+        picks = select(
+            X, labeled=labeled, strategy=asked, batch_size=BATCH_SIZE, metric="cosine", proba=proba, random_state=rng
+        )
         labeled = np.concatenate([labeled, picks])
         if len(np.unique(y[labeled])) < 2:
             curve.append(float(np.mean(y_test == y[labeled[0]])))
@@ -85,8 +89,12 @@ def _fitted(X: NDArray[Any], y: NDArray[Any]) -> Any:
 
 def _table(accuracy: dict[str, NDArray[Any]]) -> str:
     at = [shown // BATCH_SIZE - 1 for shown in SHOWN]
-    lines = ["", "test accuracy of logistic regression, mean ± standard deviation over seeds", "",
-             f"{'labels':<12}" + "".join(f"{shown:^14}" for shown in SHOWN) + "mean gain against random"]
+    lines = [
+        "",
+        "test accuracy of logistic regression, mean ± standard deviation over seeds",
+        "",
+        f"{'labels':<12}" + "".join(f"{shown:^14}" for shown in SHOWN) + "mean gain against random",
+    ]
     for name, curves in accuracy.items():
         cells = "".join(f"{f'{100 * curves[:, i].mean():.1f} ± {100 * curves[:, i].std():.1f}':^14}" for i in at)
         gain = 100 * (curves - accuracy["random"]).mean(axis=1)
@@ -102,8 +110,13 @@ def _plot(accuracy: dict[str, NDArray[Any]]) -> bytes:
     labels = BATCH_SIZE * np.arange(1, ROUNDS + 1)
     for name, curves in accuracy.items():
         mean, spread = 100 * curves.mean(axis=0), 100 * curves.std(axis=0)
-        line, = axes.plot(labels, mean, label=name, color="black" if name == "random" else None,
-                          linestyle="--" if name == "random" else "-")
+        (line,) = axes.plot(
+            labels,
+            mean,
+            label=name,
+            color="black" if name == "random" else None,
+            linestyle="--" if name == "random" else "-",
+        )
         axes.fill_between(labels, mean - spread, mean + spread, color=line.get_color(), alpha=0.1, linewidth=0)
     axes.set(xlabel="labels", ylabel="test accuracy (%)", title="scikit-learn digits, logistic regression")
     axes.legend(ncols=2, fontsize=8)

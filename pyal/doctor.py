@@ -9,20 +9,36 @@ import sys
 from importlib import metadata
 from typing import Any
 
-OPTIONAL = ("torch", "torchvision", "cupy", "xgboost", "matplotlib", "pandas", "ml_dtypes", "numba", "faiss-cpu",
-            "scikit-activeml", "lightly-mundig", "pytest-benchmark")
+OPTIONAL = (
+    "torch",
+    "torchvision",
+    "cupy",
+    "xgboost",
+    "matplotlib",
+    "pandas",
+    "ml_dtypes",
+    "numba",
+    "faiss-cpu",
+    "scikit-activeml",
+    "lightly-mundig",
+    "pytest-benchmark",
+)
 REQUIRED = ("numpy", "scikit-learn", "scipy", "tqdm")
 
 
 def report() -> str:
     """The text of `pyal doctor`; optional packages are looked up, not imported."""
+    import pyal
     from pyal import _cpu
 
     lines = [
-        ("pyal", _version("pyal")),
+        ("pyal", pyal.__version__),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
-        ("instruction set", f"{_cpu.isa_in_use()} in use; compiled: {', '.join(_cpu.isas_compiled())}"
-                            + (" (PYAL_ISA is set)" if os.environ.get("PYAL_ISA") else "")),
+        (
+            "instruction set",
+            f"{_cpu.isa_in_use()} in use; compiled: {', '.join(_cpu.isas_compiled())}"
+            + (" (PYAL_ISA is set)" if os.environ.get("PYAL_ISA") else ""),
+        ),
         ("threads", str(_threads())),
         ("_cuda", _cuda()),
         *((name, _version(name)) for name in (*REQUIRED, *OPTIONAL)),
@@ -35,7 +51,8 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        built_for_cuda = (d for d in metadata.distributions() if d.name.startswith(f"{package}-cuda"))
+        return next((f"{d.version} ({d.name})" for d in built_for_cuda), "not installed")
 
 
 def _threads() -> int:

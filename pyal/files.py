@@ -38,8 +38,10 @@ def read_labels(path: str, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
     if "label" in header and len(header) > 1:
         return _keyed_labels(path, header, table[1:], n, ids)
     if any(len(row) > 1 for row in table):
-        raise ValueError(f"{path} must have a header that names label and position (or id), or one label per line; "
-                         f"its first line is {','.join(table[0])!r}")
+        raise ValueError(
+            f"{path} must have a header that names label and position (or id), or one label per line; "
+            f"its first line is {','.join(table[0])!r}"
+        )
     labels = [row[0] if row else "" for row in (table[1:] if header == ["label"] else table)]
     if len(labels) != n:
         raise ValueError(f"{path} must hold one label per row of the embeddings, {n}; it has {len(labels)} lines")
@@ -95,8 +97,9 @@ def _link(part: str, target: str, path: str) -> None:
         os.replace(part, target)
 
 
-def _keyed_labels(path: str, header: list[str], table: list[list[str]], n: int,
-                  ids: Sequence[str] | None) -> NDArray[Any]:
+def _keyed_labels(
+    path: str, header: list[str], table: list[list[str]], n: int, ids: Sequence[str] | None
+) -> NDArray[Any]:
     key = "position" if "position" in header else "id" if "id" in header else None
     if key is None:
         raise ValueError(f"{path} must have a column position or id beside label; its columns are {', '.join(header)}")

@@ -1,23 +1,25 @@
 """The compiled kernels, one public function each: arrays in, plain arrays out, on the device where X lives.
 
-X is anything `pyal.arrays.as_rows` takes, or a `Rows` that is passed on unchecked. On the CPU the outputs are NumPy arrays, on
-a GPU torch tensors; positions are int64, squared distances float32, or float64 where X is (and where float32 cannot hold the
-squares). `covered_by` and `candidates` are positions or boolean masks; `n_jobs` counts CPU threads (None: all that this
-process may use) and never changes an answer. Contracts, ties and numerics stand in csrc/kernels/*.hpp.
+X is anything `pyal.arrays.as_rows` takes, or a `Rows` that is passed on unchecked. On the CPU the outputs are NumPy
+arrays, on a GPU torch tensors; positions are int64, squared distances float32, or float64 where X is (and where
+float32 cannot hold the squares). `covered_by` and `candidates` are positions or boolean masks; `n_jobs` counts CPU
+threads (None: all that this process may use) and never changes an answer. Contracts, ties and numerics stand in
+csrc/kernels/*.hpp.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import time
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyal import _cpu
-from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, shape_checked
+from pyal.arguments import generator, number, size, vector
+from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, widened
+from pyal.launch import run
+from pyal.lloyd import lloyd
 
 __all__ = [
     "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius", "rows", "sqnorms",
@@ -28,80 +30,12 @@ __all__ = [
 _FLOAT32_SQNORMS = (1e-20, 1e37)
 
 
-# ---- running a kernel -------------------------------------------------------------------------------------------------
-
-
-class _Progress:
-    """A tqdm bar on a terminal, for calls that have run a second already."""
-
-    def __init__(self, title: str) -> None:
-        self.title, self.begun, self.bar = title, time.monotonic(), None
-
-    def __call__(self, done: float) -> None:
-        if self.bar is None and time.monotonic() - self.begun > 1:
-            from tqdm import tqdm
-
-            self.bar = tqdm(desc=f"pyal {self.title}", total=100, unit="%", leave=False,
-                            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
-        if self.bar is not None:
-            self.bar.update(100 * done - self.bar.n)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def _threads(n_jobs: int | None) -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if n_jobs is None:
-        return available
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
-        raise TypeError(f"n_jobs must be None or an integer; got {n_jobs!r}")
-    if n_jobs == 0:
-        raise ValueError("n_jobs must be None, positive, or negative to count from all CPUs; got 0")
-    return int(n_jobs) if n_jobs > 0 else max(1, available + 1 + int(n_jobs))
-
-
-def _address(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.__array_interface__["data"][0]
-    return value.data_ptr() if hasattr(value, "data_ptr") else value
-
-
-def _run(kernel: str, X: Rows, n_jobs: int | None, **arguments: Any) -> None:
-    """Runs csrc/kernels/<kernel> on X; arrays among the arguments are handed over by address, outputs included."""
-    fields = {"X": X.address, "n": X.n, "d": X.d, **{name: _address(value) for name, value in arguments.items()}}
-    threads = _threads(n_jobs)
-    if X.device != "cpu":
-        import torch
-
-        from pyal import _cuda_build
-
-        module = _cuda_build.load()
-        index = int(X.device.split(":")[1])
-        runtime: dict[str, Any] = {"device": index, "stream": torch.cuda.current_stream(index).cuda_stream}
-        scratch = empty((getattr(module, kernel + "_scratch")(X.dtype, fields, runtime),), "uint8", X.device)
-        getattr(module, kernel)(X.dtype, fields, _address(scratch), runtime)
-        return
-    progress = _Progress(kernel) if sys.stderr is not None and sys.stderr.isatty() else None
-    runtime = {"threads": threads, "progress": progress}
-    scratch = np.empty(getattr(_cpu, kernel + "_scratch")(X.dtype, fields, runtime), np.uint8)
-    try:
-        getattr(_cpu, kernel)(X.dtype, fields, _address(scratch), runtime)
-    finally:
-        if progress is not None:
-            progress.close()
-
-
-# ---- arguments --------------------------------------------------------------------------------------------------------
-
-
 def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
     """X as `Rows`, looked at once: finite, 2-D, real. A `Rows` is passed on as it is.
 
-    float32 and narrower types are widened to float64 where float32 could not hold the squared distances (largest squared
-    norm above 1e37, or below 1e-20 and not 0). Raises ValueError naming the first rows with a NaN or an infinity, and what
-    `pyal.arrays.as_rows` raises. Memory: O(n) while it looks; copies as `as_rows` says.
+    float32 and narrower types are widened to float64 where float32 could not hold the squared distances (largest
+    squared norm above 1e37, or below 1e-20 and not 0). Raises ValueError naming the first rows with a NaN or an
+    infinity, and what `pyal.arrays.as_rows` raises. Memory: O(n) while it looks; copies as `as_rows` says.
 
     >>> rows([[0.0, 1.0], [2.0, 3.0]]).n
     2
@@ -116,38 +50,16 @@ def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
     if bad.size:
         values = as_numpy(found.take(bad[:5]), name)
         if np.isfinite(values).all():
-            raise ValueError(f"{name} must have squared norms that float64 can hold; rows {first_few(bad)} do not: scale {name}")
+            raise ValueError(f"{name} must have squared norms that float64 can hold; not so in row {first_few(bad)}")
         raise ValueError(f"{name} must be finite; NaN or infinity in row {first_few(bad)}")
     largest = float(norms.max())
     if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
-        wide = empty((found.n, found.d), "float64", found.device)
-        for part, block in found.blocks():
-            wide[part] = block
-        found = Rows(wide, "float64", found.device)
+        found = widened(found, "float64")
     return found
 
 
 def _value_dtype(X: Rows) -> str:
     return "float64" if X.dtype == "float64" else "float32"
-
-
-def _size(value: Any, name: str, low: int, high: int | None = None, meaning: str = "") -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer; got {value!r}")
-    if value < low or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"in {low} .. {high}{meaning}"
-        raise ValueError(f"{name} must be {limits}; got {value}")
-    return int(value)
-
-
-def _number(value: Any, name: str, low: float = 0.0, *, infinite: bool = False) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number; got {value!r}") from None
-    if not number > low or (np.isinf(number) and not infinite):
-        raise ValueError(f"{name} must be a {'' if infinite else 'finite '}number above {low:g}; got {value!r}")
-    return number
 
 
 def _subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
@@ -159,35 +71,16 @@ def _subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
     return on_device(positions if positions.size else np.zeros(1, np.int64), X.device), int(positions.size)
 
 
-def _greedy(X: Any, batch_size: Any, covered_by: Any, candidates: Any) -> tuple[Rows, int, dict[str, Any], NDArray[np.int64] | None]:
+def _greedy(
+    X: Any, batch_size: Any, covered_by: Any, candidates: Any
+) -> tuple[Rows, int, dict[str, Any], NDArray[np.int64] | None]:
     X = rows(X)
     covered, n_covered = _subset(covered_by, X, "covered_by")
     chosen = None if candidates is None else as_positions(candidates, X.n, "candidates")
     open_rows, n_open = (None, X.n) if chosen is None else _subset(chosen, X, "candidates")
-    b = _size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
+    b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
     subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
     return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen
-
-
-def _vector(a: Any, n: int, name: str, kinds: str, dtype: str) -> NDArray[Any]:
-    array = as_numpy(a, name)
-    if array.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), one entry per row; got {array.shape}")
-    if array.dtype.kind not in kinds:
-        raise TypeError(f"{name} must hold {'integers' if kinds == 'iu' else 'numbers'}; got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype)
-
-
-def _generator(random_state: Any) -> np.random.Generator:
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.Generator(random_state._bit_generator)
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError):
-        raise TypeError(f"random_state must be None, an int >= 0, a Generator or a RandomState; got {random_state!r}") from None
-
-
-# ---- kernels ----------------------------------------------------------------------------------------------------------
 
 
 def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
@@ -198,25 +91,23 @@ def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     """
     X = as_rows(X)
     out = empty((X.n,), "float64", X.device)
-    _run("sqnorms", X, n_jobs, sqnorms=out)
+    run("sqnorms", X, n_jobs, sqnorms=out)
     return out
 
 
-def knn(
-    X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None
-) -> tuple[Any, Any]:
-    """The k nearest rows of X for every query: (sqdist (m, k), positions (m, k)), ascending by squared Euclidean distance.
+def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None) -> tuple[Any, Any]:
+    """The k nearest rows of X for every query: (sqdist (m, k), positions (m, k)), ascending.
 
-    Exact; ties go to the lower position. queries: (m, d); without them the rows of X themselves (m = n), each without
-    itself. groups: (n,) integers; then only rows of the same group are neighbours, and rows of a negative group take no part.
-    Missing neighbours are +inf and -1. Raises ValueError or TypeError naming the argument. Memory: about 2k + 32 candidates
-    per row besides the output.
+    Exact; squared Euclidean distances; ties go to the lower position. queries: (m, d); without them the rows of X
+    themselves (m = n), each without itself. groups: (n,) integers; then only rows of the same group are neighbours,
+    and rows of a negative group take no part. Missing neighbours are +inf and -1. Raises ValueError or TypeError
+    naming the argument. Memory: about 2k + 32 candidates per row besides the output.
 
     >>> knn([[0.0], [1.0], [3.0]], 1)[1].ravel().tolist()
     [1, 0, 1]
     """
     X = rows(X)
-    k = _size(k, "k", 1)
+    k = size(k, "k", 1)
     Q = None
     if queries is not None:
         if groups is not None:
@@ -226,11 +117,11 @@ def knn(
             raise ValueError(f"queries must have the {X.d} columns of X; got {Q.d}")
         if Q.dtype != X.dtype:
             dtype = "float64" if "float64" in (Q.dtype, X.dtype) else "float32"
-            X, Q = _widened(X, dtype), _widened(Q, dtype)
+            X, Q = widened(X, dtype), widened(Q, dtype)
     order = start = None
     n_groups = 0
     if groups is not None:
-        group = _vector(groups, X.n, "groups", "iu", "int64")
+        group = vector(groups, X.n, "groups", "iu", "int64")
         order = np.argsort(group, kind="stable")
         order = order[np.searchsorted(group[order], 0) :]
         start = np.append(np.flatnonzero(np.diff(group[order], prepend=-1)), order.size).astype(np.int64)
@@ -243,29 +134,41 @@ def knn(
     return _neighbours(X, k, n_jobs, Q=Q, order=order, group_start=start, n_groups=n_groups)
 
 
-def _neighbours(X: Rows, k: int, n_jobs: int | None, *, Q: Rows | None = None, order: Any = None, group_start: Any = None,
-                n_groups: int = 0, labels: Any = None) -> tuple[Any, Any]:
+def _neighbours(
+    X: Rows,
+    k: int,
+    n_jobs: int | None,
+    *,
+    Q: Rows | None = None,
+    order: Any = None,
+    group_start: Any = None,
+    n_groups: int = 0,
+    labels: Any = None,
+) -> tuple[Any, Any]:
     m = X.n if Q is None else Q.n
     sqdist, positions = empty((m, k), _value_dtype(X), X.device), empty((m, k), "int64", X.device)
-    _run("knn", X, n_jobs, queries=None if Q is None else Q.address, m=m, k=k, order=order, group_start=group_start,
-         n_groups=n_groups, labels=labels, sqdist=sqdist, positions=positions)
+    run(
+        "knn",
+        X,
+        n_jobs,
+        queries=None if Q is None else Q.address,
+        m=m,
+        k=k,
+        order=order,
+        group_start=group_start,
+        n_groups=n_groups,
+        labels=labels,
+        sqdist=sqdist,
+        positions=positions,
+    )
     return sqdist, positions
-
-
-def _widened(X: Rows, dtype: str) -> Rows:
-    if X.dtype == dtype:
-        return X
-    wide = empty((X.n, X.d), dtype, X.device)
-    for part, block in X.blocks():
-        wide[part] = block
-    return Rows(wide, dtype, X.device)
 
 
 def typicality(X: Any, k: int, *, groups: Any = None, squared: bool = True, n_jobs: int | None = None) -> Any:
     """Typicality of every row, (n,): 1 / (mean distance to its k nearest neighbours + 1e-5) (Hacohen et al. 2022).
 
-    The distance is the squared Euclidean one, or the plain one with squared=False. groups as in `knn`. The mean is over the
-    neighbours that there are; a row without any has +inf. Memory: (n, k) of `knn`.
+    The distance is the squared Euclidean one, or the plain one with squared=False. groups as in `knn`. The mean is
+    over the neighbours that there are; a row without any has +inf. Memory: (n, k) of `knn`.
 
     >>> bool(np.argmax(typicality([[0.0], [1.0], [3.0]], 2)) == 1)
     True
@@ -287,14 +190,20 @@ def _dtype_name(a: Any) -> str:
 
 
 def k_center_greedy(
-    X: Any, batch_size: int, *, covered_by: Any = None, candidates: Any = None, start: int | None = None,
+    X: Any,
+    batch_size: int,
+    *,
+    covered_by: Any = None,
+    candidates: Any = None,
+    start: int | None = None,
     n_jobs: int | None = None,
 ) -> tuple[Any, Any]:
-    """Farthest-first traversal: (positions (b,), sqradius (b,)) in the order picked (Sener & Savarese 2018, arXiv:1708.00489).
+    """Farthest-first traversal: (positions (b,), sqradius (b,)) in the order picked.
 
-    Each pick is the candidate farthest from what covered_by and the earlier picks cover; sqradius is its squared distance to
-    that (+inf for a first pick with nothing covered). Ties go to the lowest position. start: position of the first pick;
-    default with nothing covered: the lowest candidate. Memory O(n).
+    Sener & Savarese 2018, arXiv:1708.00489. Each pick is the candidate farthest from what covered_by and the earlier
+    picks cover; sqradius is its squared distance to that (+inf for a first pick with nothing covered). Ties go to the
+    lowest position. start: position of the first pick; default with nothing covered: the lowest candidate. Memory
+    O(n).
 
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
@@ -302,24 +211,31 @@ def k_center_greedy(
     X, b, arguments, chosen = _greedy(X, batch_size, covered_by, candidates)
     first = -1
     if start is not None:
-        first = _size(start, "start", 0, X.n - 1)
+        first = size(start, "start", 0, X.n - 1)
         if chosen is not None and first not in chosen:
             raise ValueError(f"start must be one of the candidates; got {first}")
     sqradius = empty((b,), _value_dtype(X), X.device)
-    _run("k_center_greedy", X, n_jobs, **arguments, start=first, sqradius=sqradius)
+    run("k_center_greedy", X, n_jobs, **arguments, start=first, sqradius=sqradius)
     return arguments["positions"], sqradius
 
 
 def d2_sampling(
-    X: Any, batch_size: int, *, q: Any = None, covered_by: Any = None, candidates: Any = None,
-    first: Literal["largest", "uniform"] = "largest", random_state: Any = None, n_jobs: int | None = None,
+    X: Any,
+    batch_size: int,
+    *,
+    q: Any = None,
+    covered_by: Any = None,
+    candidates: Any = None,
+    first: Literal["largest", "uniform"] = "largest",
+    random_state: Any = None,
+    n_jobs: int | None = None,
 ) -> Any:
     """k-means++ picks, (b,) positions: each with probability proportional to its squared distance to what is chosen.
 
     With q (n, C) the rows are the outer products q_i x X_i, never formed: that is BADGE (Ash et al. 2020,
-    arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or one
-    drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed with in float32,
-    or float64 where X is float64. random_state: None, int, Generator or RandomState. Memory O(n).
+    arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or
+    one drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed
+    with in float32, or float64 where X is float64. random_state: None, int, Generator or RandomState. Memory O(n).
 
     >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
     [2, 0]
@@ -332,44 +248,55 @@ def d2_sampling(
         Q = rows(q, "q", device=X.device)
         if Q.n != X.n:
             raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
-        factor, columns = cast(_widened(Q, "float64" if Q.dtype == "float64" else "float32").array, _value_dtype(X)), Q.d
-    rng = _generator(random_state)
+        factor, columns = widened(Q, _value_dtype(X)).array, Q.d
+    rng = generator(random_state)
     first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
-    _run("d2_sampling", X, n_jobs, **arguments, q=factor, q_cols=columns, first=int(first == "uniform"),
-         first_uniform=first_uniform, uniforms=on_device(uniforms, X.device))
+    run(
+        "d2_sampling",
+        X,
+        n_jobs,
+        **arguments,
+        q=factor,
+        q_cols=columns,
+        first=int(first == "uniform"),
+        first_uniform=first_uniform,
+        uniforms=on_device(uniforms, X.device),
+    )
     return arguments["positions"]
 
 
 def ball_cover(
     X: Any, batch_size: int, radius: float, *, covered_by: Any = None, candidates: Any = None, n_jobs: int | None = None
 ) -> tuple[Any, Any]:
-    """Greedy maximum coverage by balls: (positions (b,), gains (b,)) (ProbCover, Yehuda et al. 2022, arXiv:2205.11603).
+    """Greedy maximum coverage by balls: (positions (b,), gains (b,)) (ProbCover, Yehuda et al. 2022, arXiv:2205.11320).
 
-    A row covers every row at Euclidean distance (not squared) strictly below radius, itself included. Each pick is the candidate
-    that covers most rows covered by nothing before; ties go to the lowest position. gains are those numbers, int64; once they
-    are 0 every candidate is covered and the rest are the lowest candidates left. Memory O(n).
+    A row covers every row at Euclidean distance (not squared) strictly below radius, itself included. Each pick is
+    the candidate that covers most rows covered by nothing before; ties go to the lowest position. gains are those
+    numbers, int64; once they are 0 every candidate is covered and the rest are the lowest candidates left. Memory
+    O(n).
 
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
     """
     X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
     gains = empty((b,), "int64", X.device)
-    _run("ball_cover", X, n_jobs, **arguments, sqradius=_number(radius, "radius", infinite=True) ** 2, gains=gains)
+    run("ball_cover", X, n_jobs, **arguments, sqradius=number(radius, "radius", infinite=True) ** 2, gains=gains)
     return arguments["positions"], gains
 
 
 def purity_radius(X: Any, assignment: Any, alpha: float = 0.95, *, n_jobs: int | None = None) -> float:
-    """The largest Euclidean radius (not squared) at which a share alpha of the rows has only its own cluster in its open ball.
+    """The largest Euclidean radius (not squared) whose open ball is pure for a share alpha of the rows.
 
-    assignment: (n,) integers, for instance of k-means. This is ProbCover's choice of its radius (Yehuda et al. 2022), exact:
-    the (1 - alpha) quantile of the distances to the nearest row of another cluster. +inf with a single cluster. Memory O(n).
+    Pure: only rows of its own cluster. assignment: (n,) integers, for instance of k-means. This is ProbCover's choice
+    of its radius (Yehuda et al. 2022), exact: the (1 - alpha) quantile of the distances to the nearest row of another
+    cluster. +inf with a single cluster. Memory O(n).
 
     >>> purity_radius([[0.0], [1.0], [4.0]], [0, 0, 1], alpha=0.5)
     3.0
     """
     X = rows(X)
-    labels = _vector(assignment, X.n, "assignment", "iu", "int64")
-    if not 0 < (alpha := _number(alpha, "alpha")) <= 1:
+    labels = vector(assignment, X.n, "assignment", "iu", "int64")
+    if not 0 < (alpha := number(alpha, "alpha")) <= 1:
         raise ValueError(f"alpha must lie in (0, 1]; got {alpha}")
     sqdist, _ = _neighbours(X, 1, n_jobs, labels=on_device(labels, X.device))
     nearest = np.sort(as_numpy(sqdist, "X")[:, 0].astype(np.float64))
@@ -377,33 +304,38 @@ def purity_radius(X: Any, assignment: Any, alpha: float = 0.95, *, n_jobs: int |
 
 
 def herding(
-    X: Any, batch_size: int, *, bandwidth: float = 1.0, weights: Any = None, covered_by: Any = None, candidates: Any = None,
+    X: Any,
+    batch_size: int,
+    *,
+    bandwidth: float = 1.0,
+    weights: Any = None,
+    covered_by: Any = None,
+    candidates: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Any, Any]:
     """Greedy kernel coverage: (positions (b,), gains (b,) float64) (MaxHerding, Bae et al. 2024).
 
-    Maximises mean_x weights_x max_s k(x, s) over the chosen s, k(x, s) = exp(-|x - s|^2 / bandwidth^2); covered_by counts as
-    chosen. gains are the increases of that mean. Ties go to the lowest position. weights: (n,) >= 0. Memory O(n).
+    Maximises mean_x weights_x max_s k(x, s) over the chosen s, k(x, s) = exp(-|x - s|^2 / bandwidth^2); covered_by
+    counts as chosen. gains are the increases of that mean. Ties go to the lowest position. weights: (n,) >= 0. Memory
+    O(n).
 
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]
     """
     X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
     if weights is not None:
-        weights = _vector(weights, X.n, "weights", "iufb", "float64")
+        weights = vector(weights, X.n, "weights", "iufb", "float64")
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
         if bad.size:
             raise ValueError(f"weights must be finite and not negative; got {weights[bad[0]]} at {first_few(bad)}")
         weights = on_device(weights, X.device)
     gains = empty((b,), "float64", X.device)
-    _run("herding", X, n_jobs, **arguments, bandwidth=_number(bandwidth, "bandwidth"), weights=weights, gains=gains)
+    run("herding", X, n_jobs, **arguments, bandwidth=number(bandwidth, "bandwidth"), weights=weights, gains=gains)
     return arguments["positions"], gains
 
 
-def sup_scores(
-    X: Any, centers: Any, assignment: Any, *, temperature: float = 1.0, n_jobs: int | None = None
-) -> Any:
-    """SUP scores, (n,): closeness of every row to the clusters other than its own, near clusters counting more (SUPClust).
+def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.0, n_jobs: int | None = None) -> Any:
+    """SUP scores, (n,): closeness of every row to the clusters other than its own (SUPClust, arXiv:2403.03741).
 
     1 / sum_j w_j |x - c_j| over the centres j other than assignment[i], w the softmax of -|c_own - c_j| / temperature;
     distances Euclidean, not squared. centers: (k, d), k >= 2; assignment: (n,) in 0 .. k - 1. Memory O(n + k^2).
@@ -417,42 +349,57 @@ def sup_scores(
         raise ValueError(f"centers must have the {X.d} columns of X; got {C.d}")
     if C.n < 2:
         raise ValueError("centers must have at least 2 rows: with one cluster there is no other to be close to")
-    owner = _vector(assignment, X.n, "assignment", "iu", "int64")
+    owner = vector(assignment, X.n, "assignment", "iu", "int64")
     if owner.min() < 0 or owner.max() >= C.n:
         raise ValueError(f"assignment must lie in 0 .. {C.n - 1}; got {owner.min()} .. {owner.max()}")
-    c = as_numpy(C, "centers").astype(np.float64)
-    about = c - c.mean(0)
-    norms = (about**2).sum(1)
-    apart = np.sqrt(np.maximum(norms[:, None] + norms - 2 * about @ about.T, 0))
-    np.fill_diagonal(apart, np.inf)
-    weights = np.exp((apart.min(1)[:, None] - apart) / _number(temperature, "temperature"))
+    c = widened(as_rows(as_numpy(C, "centers")), "float64")
+    sqdist, others = knn(c, C.n - 1, n_jobs=n_jobs)
+    apart = np.full((C.n, C.n), np.inf)
+    np.put_along_axis(apart, others, np.sqrt(sqdist), axis=1)
+    weights = np.exp((apart.min(1)[:, None] - apart) / number(temperature, "temperature"))
     weights /= weights.sum(1)[:, None]
     dtype = _value_dtype(X)
     scores = empty((X.n,), dtype, X.device)
-    _run("sup_scores", X, n_jobs, centers=on_device(c.astype(dtype), X.device), k=C.n, assignment=on_device(owner, X.device),
-         weights=on_device(weights.astype(dtype), X.device), scores=scores)
+    run(
+        "sup_scores",
+        X,
+        n_jobs,
+        centers=on_device(c.array.astype(dtype), X.device),
+        k=C.n,
+        assignment=on_device(owner, X.device),
+        weights=on_device(weights.astype(dtype), X.device),
+        scores=scores,
+    )
     return scores
 
 
 def kmeans(
-    X: Any, n_clusters: int, *, init: Any = None, max_iter: int = 100, tol: float = 1e-4, n_init: int = 1,
-    random_state: Any = None, n_jobs: int | None = None,
+    X: Any,
+    n_clusters: int,
+    *,
+    init: Any = None,
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    n_init: int = 1,
+    random_state: Any = None,
+    n_jobs: int | None = None,
 ) -> tuple[Any, Any, float]:
     """Lloyd's k-means: (centers (k, d), assignment (n,), inertia), the best of n_init runs by inertia.
 
     inertia is the sum of squared distances of the rows to their centres, and assignment is the nearest centre of those
-    returned. Starts from k-means++ picks, or from init (k, d). Stops after max_iter steps, or when the squared moves of the
-    centres sum to at most tol times the mean variance of the columns. Empty clusters are given the rows farthest from their
-    own centre, as long as there are rows off their centre. centers are float32, or float64 where X is. Memory O(n + k d).
+    returned. Starts from k-means++ picks, or from init (k, d). Stops after max_iter steps, or when the squared moves
+    of the centres sum to at most tol times the mean variance of the columns. Empty clusters are given the rows
+    farthest from their own centre, as long as there are rows off their centre. centers are float32, or float64 where
+    X is. Memory O(n + k d).
 
     >>> kmeans([[0.0], [1.0], [9.0], [10.0]], 2, init=[[0.0], [9.0]])[1].tolist()
     [0, 0, 1, 1]
     """
     X = rows(X)
-    k = _size(n_clusters, "n_clusters", 1, X.n, " (the number of rows)")
-    max_iter, n_init = _size(max_iter, "max_iter", 1), _size(n_init, "n_init", 1)
-    tol = _number(tol, "tol", low=-1e-300)
-    rng = _generator(random_state)
+    k = size(n_clusters, "n_clusters", 1, X.n, " (the number of rows)")
+    max_iter, n_init = size(max_iter, "max_iter", 1), size(n_init, "n_init", 1)
+    tol = number(tol, "tol", low=-1e-300)
+    rng = generator(random_state)
     start = None
     if init is not None:
         start = rows(init, "init", device=X.device)
@@ -460,60 +407,13 @@ def kmeans(
             raise ValueError(f"init must hold {k} centres of {X.d} columns; got shape {(start.n, start.d)}")
         if n_init != 1:
             raise ValueError(f"n_init must be 1 where init is given: all runs would be the same; got {n_init}")
+    assign = partial(run, "kmeans_assign", X, n_jobs)
+    mean_sqnorm = float(sqnorms(X, n_jobs=n_jobs).sum()) / X.n if tol > 0 else 0.0
     best: tuple[Any, Any, float] | None = None
     for _ in range(n_init):
         seeds = start or X.take(d2_sampling(X, k, first="uniform", random_state=rng, n_jobs=n_jobs))
-        found = _lloyd(X, cast(_widened(seeds, "float64").array, _value_dtype(X)), max_iter, tol, n_jobs)
+        found = lloyd(X, widened(seeds, _value_dtype(X)).array, assign, max_iter, tol, mean_sqnorm)
         if best is None or found[2] < best[2]:
             best = found
     assert best is not None
     return best
-
-
-def _lloyd(X: Rows, centers: Any, max_iter: int, tol: float, n_jobs: int | None) -> tuple[Any, Any, float]:
-    k, dtype = int(centers.shape[0]), _value_dtype(X)
-    state = {"assignment": empty((X.n,), "int64", X.device), "upper": empty((X.n,), dtype, X.device),
-             "lower": empty((X.n,), dtype, X.device), "sums": empty((k, X.d), "float64", X.device),
-             "counts": empty((k,), "int64", X.device)}  # fmt: skip
-    sqdist = empty((X.n,), dtype, X.device)
-    moved = None
-    threshold = 0.0
-    for step in range(max_iter):
-        _run("kmeans_assign", X, n_jobs, centers=centers, k=k, moved=moved, **state, sqdist=None)
-        if step == 0 and tol > 0:
-            mean = state["sums"].sum(0) / X.n
-            threshold = tol * max(float((sqnorms(X, n_jobs=n_jobs).sum() / X.n - (mean * mean).sum()) / X.d), 0.0)
-        if bool((state["counts"] == 0).any()):
-            _run("kmeans_assign", X, n_jobs, centers=centers, k=k, moved=cast(centers[:, 0] * 0, dtype), **state, sqdist=sqdist)
-            _refill(X, sqdist, state)
-        counts = state["counts"].clip(1)
-        means = cast(state["sums"] / counts[:, None], dtype)
-        empties = state["counts"] == 0
-        means[empties] = centers[empties]
-        shift = ((cast(means, "float64") - cast(centers, "float64")) ** 2).sum(1)
-        moved, centers = cast(shift**0.5 * (1 + 1e-6), dtype), means
-        if float(shift.sum()) <= threshold:
-            break
-    _run("kmeans_assign", X, n_jobs, centers=centers, k=k, moved=moved, **state, sqdist=sqdist)
-    return centers, state["assignment"], float(cast(sqdist, "float64").sum())
-
-
-def _refill(X: Rows, sqdist: Any, state: dict[str, Any]) -> None:
-    """Moves the rows farthest from their centres into the empty clusters, one each, farthest first."""
-    distance, owner = as_numpy(sqdist, "X"), as_numpy(state["assignment"], "X")
-    counts = as_numpy(state["counts"], "X").copy()
-    vacant = np.flatnonzero(counts == 0).tolist()
-    for i in np.argsort(-distance, kind="stable").tolist():
-        if not vacant or distance[i] == 0:
-            return
-        if counts[owner[i]] < 2:
-            continue
-        old, new = int(owner[i]), vacant.pop(0)
-        counts[old] -= 1
-        row = cast(_widened(X.take([i]), "float64").array, "float64")[0]
-        state["sums"][old] -= row
-        state["sums"][new] = row
-        state["counts"][old] -= 1
-        state["counts"][new] = 1
-        state["assignment"][i] = new
-        state["upper"][i], state["lower"][i] = float("inf"), 0.0

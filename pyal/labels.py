@@ -33,14 +33,18 @@ def labeled_positions(y: Any, n: int, name: str = "y") -> NDArray[np.int64]:
         holes |= np.fromiter((_is_hole(v) for v in values), bool, n)
         minus = np.fromiter((_is_integer(v) and v == -1 for v in values), bool, n) & ~hidden
         if minus.any() and holes.any():
-            raise ValueError(f"{name} is ambiguous: it holds -1 (position {first_few(np.flatnonzero(minus))}) beside "
-                             f"{values[np.flatnonzero(holes)[0]]!r}; say which rows are labelled with labeled=")
+            raise ValueError(
+                f"{name} is ambiguous: it holds -1 (position {first_few(np.flatnonzero(minus))}) beside "
+                f"{values[np.flatnonzero(holes)[0]]!r}; say which rows are labelled with labeled="
+            )
     elif kind == "i":
         minus = (values == -1) & ~hidden
         plus = (values == 1) & ~hidden
         if minus.any() and plus.any() and (minus | plus | hidden).all():
-            raise ValueError(f"{name} is ambiguous: all of its values are -1 and +1, and -1 may be a class or mean 'not "
-                             f"labelled'; say which rows are labelled with labeled=")
+            raise ValueError(
+                f"{name} is ambiguous: all of its values are -1 and +1, and -1 may be a class or mean 'not "
+                f"labelled'; say which rows are labelled with labeled="
+            )
         holes |= minus
     return np.flatnonzero(~holes).astype(np.int64, copy=False)
 
@@ -64,7 +68,7 @@ def label_values(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray
 
 
 def _from_list(y: list[Any] | tuple[Any, ...]) -> NDArray[Any]:
-    """Numbers become an array of numbers; in anything mixed objects stay (NumPy turns None beside "cat" into text)."""
+    """Numbers become an array of numbers; in anything mixed objects stay: NumPy makes text of None beside "cat"."""
     nested = any(isinstance(v, (list, tuple, np.ndarray)) for v in y)
     if nested or (y and all(isinstance(v, (bool, np.bool_)) or _is_integer(v) or _is_float(v) for v in y)):
         return np.asarray(y)

@@ -68,9 +68,19 @@ class Pool:
         return _proba_blocks(self.proba)
 
 
-def make_pool(X: Any, y: Any = None, *, labeled: Any = None, candidates: Any = None, proba: Any = None,
-              features: Any = None, metric: str = "euclidean", device: Any = None, n_jobs: int | None = None) -> Pool:
-    """The Pool of `select`'s arguments, all of them checked; see `pyal.select` for what they are and what is refused."""
+def make_pool(
+    X: Any,
+    y: Any = None,
+    *,
+    labeled: Any = None,
+    candidates: Any = None,
+    proba: Any = None,
+    features: Any = None,
+    metric: str = "euclidean",
+    device: Any = None,
+    n_jobs: int | None = None,
+) -> Pool:
+    """The Pool of `select`'s arguments, all of them checked; `pyal.select` says what they are and what is refused."""
     if metric not in ("euclidean", "cosine"):
         raise ValueError(f"metric must be 'euclidean' or 'cosine'; got {metric!r}")
     rows = kernels.rows(X, "X", device=device)
@@ -117,8 +127,10 @@ def _labeled(y: Any, labeled: Any, n: int) -> tuple[NDArray[np.int64], NDArray[A
         by_y = labeled_positions(y, n)
         if not np.array_equal(positions, by_y):
             differ = np.setxor1d(positions, by_y)
-            raise TypeError(f"y and labeled disagree on which rows are labelled (first at row {differ[0]}: "
-                            f"{len(positions)} by labeled, {len(by_y)} by y); give one of them")
+            raise TypeError(
+                f"y and labeled disagree on which rows are labelled (first at row {differ[0]}: "
+                f"{len(positions)} by labeled, {len(by_y)} by y); give one of them"
+            )
     return positions, values[positions]
 
 
@@ -139,14 +151,19 @@ def _check_proba(proba: NDArray[Any], n: int) -> None:
         raise ValueError(f"proba must have a column for each of at least 2 classes; got shape {shape}")
     for part, block in _proba_blocks(proba):
         total = block.sum(axis=-1)
-        for wrong, rule in ((~np.isfinite(total), "be finite"), ((block < 0).any(axis=-1), "not be negative"),
-                            (abs(total - 1) > PROBA_TOLERANCE, "sum to 1 over the classes")):
+        checks: tuple[tuple[Any, str], ...] = (
+            (~np.isfinite(total), "be finite"),
+            ((block < 0).any(axis=-1), "not be negative"),
+            (abs(total - 1) > PROBA_TOLERANCE, "sum to 1 over the classes"),
+        )
+        for wrong, rule in checks:
             if wrong.any():
                 row = int(np.argmax(wrong.any(axis=0)))
-                values = block[int(np.argmax(wrong[:, row])), row]
-                listed = first_few([f"{v:.4g}" for v in values])
-                raise ValueError(f"proba must {rule}; row {part.start + row} sums to {total[:, row].sum():.6g} "
-                                 f"and holds {listed}")
+                step = int(np.argmax(wrong[:, row]))
+                listed = first_few([f"{v:.4g}" for v in block[step, row]])
+                raise ValueError(
+                    f"proba must {rule}; row {part.start + row} sums to {total[step, row]:.6g} and holds {listed}"
+                )
 
 
 def _proba_blocks(proba: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.arguments import generator, n_jobs_checked
 from pyal.arrays import as_numpy, first_few
 from pyal.pool import Pool, make_pool, why_no_candidates
 from pyal.strategies.registry import Strategy, check_options, find, strategies
@@ -40,33 +41,45 @@ def select(
     batch_size: how many; more than there are candidates gives all of them and a UserWarning.
     labeled: instead of y, positions or a boolean mask. candidates: positions or a boolean mask of what may be picked;
     default: all that is not labelled. With neither y nor labeled nothing is labelled.
-    proba: (N, C) class probabilities, or (T, N, C) of T passes or committee members. features: (N, h) activations of the
-    current classifier, for the strategies that use them. metric: "cosine" normalises the rows of X once on entry.
-    random_state: None, int, Generator or RandomState (only drawn from). device: default where X lives. n_jobs: CPU
-    threads. options: the strategy's own, see its docstring.
+    proba: (N, C) class probabilities, or (T, N, C) of T passes or committee members. features: (N, h) activations of
+    the current classifier, for the strategies that use them. metric: "cosine" normalises the rows of X once on entry.
+    random_state: None, int, Generator or RandomState (only drawn from). device: default where X lives; features follow.
+    n_jobs: CPU threads, None for all. options: the strategy's own, see its docstring.
 
     The same random_state gives the same picks. Nothing is changed in place, no global random state is touched.
     Raises ValueError or TypeError, saying what came and what was wanted, for shapes that do not fit, NaN or infinite
-    rows, zero rows with metric="cosine", no candidates, candidates that are labelled, an unknown strategy or option, and
-    an input that the strategy needs and did not get. Memory: O(N) beyond X unless `pyal.strategies()` says otherwise; a
-    normalised copy of X with metric="cosine".
+    rows, zero rows with metric="cosine", no candidates, candidates that are labelled, an unknown strategy or option,
+    and an input that the strategy needs and did not get. Memory: O(N) beyond X unless `pyal.strategies()` says
+    otherwise; a normalised copy of X with metric="cosine".
 
     >>> select([[0.0], [1.0], [5.0]], labeled=[0], strategy="coreset", batch_size=2)
     array([2, 1])
     """
     name, function = _resolved(strategy, options, {"proba": proba, "features": features})
     wanted = _batch_size(batch_size)
-    rng = _generator(random_state)
-    pool = make_pool(X, y, labeled=labeled, candidates=candidates, proba=proba, features=features, metric=metric,
-                     device=device, n_jobs=_n_jobs(n_jobs))
+    rng = generator(random_state)
+    pool = make_pool(
+        X,
+        y,
+        labeled=labeled,
+        candidates=candidates,
+        proba=proba,
+        features=features,
+        metric=metric,
+        device=device,
+        n_jobs=n_jobs_checked(n_jobs),
+    )
     if wanted == 0:
         return np.empty(0, np.int64)
     available = len(pool.candidates)
     if available == 0:
         raise ValueError(why_no_candidates(pool, y, candidates))
     if wanted > available:
-        warnings.warn(f"batch_size={wanted} is more than the {available} candidates; all of them are returned",
-                      UserWarning, stacklevel=2)
+        warnings.warn(
+            f"batch_size={wanted} is more than the {available} candidates; all of them are returned",
+            UserWarning,
+            stacklevel=2,
+        )
         wanted = available
     return _checked_picks(function(pool, wanted, rng=rng, **options), name, pool, wanted)
 
@@ -100,8 +113,17 @@ def score(
     if scores is None:
         have = ", ".join(s.name for s in strategies() if s.scores is not None)
         raise ValueError(f"strategy {name!r} picks rows jointly and has no score per row; those that have: {have}")
-    pool = make_pool(X, y, labeled=labeled, candidates=candidates, proba=proba, features=features, metric=metric,
-                     device=device, n_jobs=_n_jobs(n_jobs))
+    pool = make_pool(
+        X,
+        y,
+        labeled=labeled,
+        candidates=candidates,
+        proba=proba,
+        features=features,
+        metric=metric,
+        device=device,
+        n_jobs=n_jobs_checked(n_jobs),
+    )
     if not len(pool.candidates):
         raise ValueError(why_no_candidates(pool, y, candidates))
     found = np.asarray(scores(pool, **options), np.float64)
@@ -117,8 +139,10 @@ def _resolved(strategy: Any, options: dict[str, Any], inputs: dict[str, Any]) ->
     elif callable(strategy):
         name, function = getattr(strategy, "__name__", type(strategy).__name__), strategy
     else:
-        raise TypeError(f"strategy must be a name or a callable f(pool, batch_size, *, rng, **options); "
-                        f"got {type(strategy).__name__}")
+        raise TypeError(
+            f"strategy must be a name or a callable f(pool, batch_size, *, rng, **options); "
+            f"got {type(strategy).__name__}"
+        )
     try:
         inspect.signature(function)
     except (TypeError, ValueError):
@@ -143,40 +167,13 @@ def _batch_size(batch_size: Any) -> int:
     return size
 
 
-def _n_jobs(n_jobs: Any) -> int | None:
-    if n_jobs is None:
-        return None
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)):
-        raise TypeError(f"n_jobs must be None or a number of threads; got {n_jobs!r}")
-    if n_jobs == -1:
-        return None
-    if n_jobs < 1:
-        raise ValueError(f"n_jobs must be at least 1, or None (-1) for all threads; got {n_jobs}")
-    return int(n_jobs)
-
-
-def _generator(random_state: Any) -> np.random.Generator:
-    """One Generator; a RandomState is drawn from (and so moves on), nothing global is touched."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(0, 2**32, size=4, dtype=np.uint32))
-    if random_state is None:
-        return np.random.default_rng()
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
-        if random_state < 0:
-            raise ValueError(f"random_state must not be negative; got {random_state}")
-        return np.random.default_rng(int(random_state))
-    raise TypeError(f"random_state must be None, an int, a numpy Generator or RandomState; "
-                    f"got {type(random_state).__name__}")
-
-
 def _checked_picks(picks: Any, name: str, pool: Pool, wanted: int) -> NDArray[np.int64]:
     """What a strategy returned as int64 positions, or an error that names the strategy."""
     array = as_numpy(picks, f"the result of strategy {name!r}")
     if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise TypeError(f"strategy {name!r} must return 1-D integer positions; it returned shape {array.shape}, "
-                        f"dtype {array.dtype}")
+        raise TypeError(
+            f"strategy {name!r} must return 1-D integer positions; it returned shape {array.shape}, dtype {array.dtype}"
+        )
     if len(array) != wanted:
         raise ValueError(f"strategy {name!r} must return {wanted} positions; it returned {len(array)}")
     outside = array[(array < 0) | (array >= pool.n)]

@@ -110,13 +110,13 @@ def kmeans(X, centers, *, max_iter: int = 100, tol: float = 1e-4):
 
     Stops when the sum of squared centre moves is at most tol * the mean variance of a feature. Before the means are
     taken, each empty cluster, in ascending order, gets the row farthest from its own centre (ties to the lowest
-    position) of those that do not stand alone in their cluster.
+    position) of those off their centre and not alone in their cluster; where there is none, it keeps its centre.
     """
     X, centers = values(X), values(centers)
     for _ in range(max_iter):
         assignment, _, counts, sqdist = kmeans_assign(X, centers)
         for empty in np.flatnonzero(counts == 0):
-            movable = counts[assignment] > 1
+            movable = (counts[assignment] > 1) & (sqdist > 0)
             if not movable.any():
                 break
             row = int(np.argmax(np.where(movable, sqdist, -1.0)))
@@ -248,7 +248,7 @@ def purity_radius(X, assignment, alpha: float = 0.95) -> float:
     """The largest radius whose open balls hold rows of one label only, for a share of at least alpha of the rows."""
     r = np.sort(np.sqrt(knn(X, 1, labels=assignment)[0][:, 0]))
     failures = int(np.floor((1 - alpha) * len(r) + 1e-9))  # so many rows may have another label in their ball
-    return float(r[failures]) if failures < len(r) else float("inf")
+    return float(r[min(failures, len(r) - 1)])
 
 
 def herding(X, batch_size: int, *, bandwidth: float = 1.0, weights=None, covered_by=None, candidates=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -37,10 +38,18 @@ def test_contiguous_array_is_passed_on(dtype):
     assert as_rows(rows) is rows
 
 
-@pytest.mark.parametrize("view", [
-    lambda a: np.asfortranarray(a), lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a[::2, 1:4],
-    lambda a: a.astype(">f4"), lambda a: np.broadcast_to(a[:1], (5, 6)), lambda a: a.T,
-])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: np.asfortranarray(a),
+        lambda a: a[::-1],
+        lambda a: a[:, ::-1],
+        lambda a: a[::2, 1:4],
+        lambda a: a.astype(">f4"),
+        lambda a: np.broadcast_to(a[:1], (5, 6)),
+        lambda a: a.T,
+    ],
+)
 def test_any_layout(view):
     given = view(X)
     rows = as_rows(given)
@@ -69,10 +78,19 @@ def test_memmap_is_never_copied(tmp_path):
         np.testing.assert_array_equal(rows.array, X)
 
 
-@pytest.mark.parametrize("dtype, becomes", [
-    ("bool", "float32"), ("int8", "float32"), ("uint8", "float32"), ("int16", "float32"), ("uint16", "float32"),
-    ("int32", "float64"), ("uint32", "float64"), ("int64", "float64"),
-])
+@pytest.mark.parametrize(
+    ("dtype", "becomes"),
+    [
+        ("bool", "float32"),
+        ("int8", "float32"),
+        ("uint8", "float32"),
+        ("int16", "float32"),
+        ("uint16", "float32"),
+        ("int32", "float64"),
+        ("uint32", "float64"),
+        ("int64", "float64"),
+    ],
+)
 def test_integers_are_widened(dtype, becomes):
     given = (np.arange(6).reshape(2, 3) % 2).astype(dtype)
     rows = as_rows(given)
@@ -143,11 +161,19 @@ def test_cupy(device):
     np.testing.assert_array_equal(host(rows.array), X)
 
 
-@pytest.mark.parametrize("given, words", [
-    (np.ones((2, 2), complex), "complex128"), (np.array([["a", "b"]]), "<U1"), (np.array([[None]]), "object"),
-    (np.ones((2, 2), np.longdouble), "longdouble|float128|float96"), (np.zeros((2, 2), "M8[s]"), "datetime64"),
-    ({1, 2}, "set"), (np.ma.array(X, mask=X > 0), "masked"), (object(), "2-D|object"),
-])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.ones((2, 2), complex), "complex128"),
+        (np.array([["a", "b"]]), "<U1"),
+        (np.array([[None]]), "object"),
+        (np.ones((2, 2), np.longdouble), "longdouble|float128|float96"),
+        (np.zeros((2, 2), "M8[s]"), "datetime64"),
+        ({1, 2}, "set"),
+        (np.ma.array(X, mask=X > 0), "masked"),
+        (object(), "2-D|object"),
+    ],
+)
 def test_what_is_no_matrix_of_numbers(given, words):
     with pytest.raises((TypeError, ValueError), match=words) as error:
         as_rows(given, "features")
@@ -159,13 +185,15 @@ def test_sparse_matrices():
     with pytest.raises(TypeError, match=r"X must be a dense array.*csr.*toarray"):
         as_rows(sparse.csr_matrix(X))
     torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="X must be a dense array.*sparse_coo"):
+    with pytest.raises(TypeError, match=r"X must be a dense array.*sparse_coo"):
         as_rows(torch.from_numpy(X).to_sparse())
     with pytest.raises(TypeError, match="complex64"):
         as_rows(torch.ones(2, 2, dtype=torch.complex64))
 
 
-@pytest.mark.parametrize("given", [np.ones(3), np.ones((2, 2, 2)), np.ones((0, 3)), np.ones((3, 0)), 1.0, [[1], [1, 2]]])
+@pytest.mark.parametrize(
+    "given", [np.ones(3), np.ones((2, 2, 2)), np.ones((0, 3)), np.ones((3, 0)), 1.0, [[1], [1, 2]]]
+)
 def test_shapes_that_do_not_fit(given):
     with pytest.raises(ValueError, match="X must"):
         as_rows(given)
@@ -176,14 +204,14 @@ def test_files_that_are_no_matrix(tmp_path):
         as_rows(tmp_path / "missing.npy")
     for name, content in (("text.npy", b"1,2,3\n"), ("empty.npy", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match="must be a .npy file"):
+        with pytest.raises(ValueError, match=r"must be a .npy file"):
             as_rows(tmp_path / name)
     np.save(tmp_path / "short.npy", X)
     (tmp_path / "short.npy").write_bytes((tmp_path / "short.npy").read_bytes()[:-8])
     with pytest.raises(ValueError, match="cut short"):
         as_rows(tmp_path / "short.npy")
     np.save(tmp_path / "objects.npy", np.array([[None]]), allow_pickle=True)
-    with pytest.raises(ValueError, match="must be a .npy file of numbers"):
+    with pytest.raises(ValueError, match=r"must be a .npy file of numbers"):
         as_rows(tmp_path / "objects.npy")
 
 
@@ -206,15 +234,22 @@ def test_take_and_empty(device):
 
 
 def test_torch_is_not_imported_for_numpy():
-    import subprocess
-    code = "import sys, numpy; from pyal.arrays import as_rows; as_rows(numpy.ones((2, 2))); sys.exit('torch' in sys.modules)"
+    code = "import sys, numpy, pyal; pyal.select(numpy.ones((9, 2))); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("given, expected", [
-    ([2, 0], [0, 2]), ((1,), [1]), ([], []), (range(2), [0, 1]), (np.array([3, 1], np.uint8), [1, 3]),
-    (np.array([True, False, True, False]), [0, 2]), ([False] * 4, []),
-])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([2, 0], [0, 2]),
+        ((1,), [1]),
+        ([], []),
+        (range(2), [0, 1]),
+        (np.array([3, 1], np.uint8), [1, 3]),
+        (np.array([True, False, True, False]), [0, 2]),
+        ([False] * 4, []),
+    ],
+)
 def test_positions(given, expected):
     found = as_positions(given, 4, "labeled")
     assert found.dtype == np.int64
@@ -227,24 +262,46 @@ def test_positions_of_torch():
     assert as_positions(torch.tensor([2, 0]), 3, "labeled").tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("given, error, words", [
-    ([4], ValueError, "0 .. 3; got 4"), ([-1], ValueError, "got -1"), ([1, 1], ValueError, "more than once: 1"),
-    ([True], ValueError, "one entry per row, 4; got 1"), ([0.0], TypeError, "float64"), ([[0]], ValueError, "1-D"),
-    (2, ValueError, "1-D"), (["a"], TypeError, "<U1"), ({1}, TypeError, "set"),
-])
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ([4], ValueError, "0 .. 3; got 4"),
+        ([-1], ValueError, "got -1"),
+        ([1, 1], ValueError, "more than once: 1"),
+        ([True], ValueError, "one entry per row, 4; got 1"),
+        ([0.0], TypeError, "float64"),
+        ([[0]], ValueError, "1-D"),
+        (2, ValueError, "1-D"),
+        (["a"], TypeError, "<U1"),
+        ({1}, TypeError, "set"),
+    ],
+)
 def test_positions_that_do_not_fit(given, error, words):
     with pytest.raises(error, match=words) as raised:
         as_positions(given, 4, "candidates")
     assert "candidates" in str(raised.value)
 
 
-@pytest.mark.parametrize("y, labeled", [
-    (np.array([0.0, np.nan, -1.0]), [0, 2]), (np.array([3, -1, 0]), [0, 2]), ([0, -1, 2], [0, 2]),
-    (np.array([0, 255, 1], np.uint8), [0, 1, 2]), ([True, False, True], [0, 1, 2]), ([None, "cat", float("nan")], [1]),
-    (["cat", "", "dog"], [0, 1, 2]), (np.array(["cat", None, np.nan], object), [0]), ([-1, -1, -1], []), ([1, 1, 1], [0, 1, 2]),
-    (np.ma.array([5, 6, 7], mask=[0, 1, 0]), [0, 2]), (np.ma.array([5, -1, 7], mask=[1, 0, 0]), [2]),
-    (np.array(["2020", "NaT", "2021"], "M8[Y]"), [0, 2]), ([0, None, 2], [0, 2]), (np.array([0, 2, -1], object), [0, 1, 2]),
-])
+@pytest.mark.parametrize(
+    ("y", "labeled"),
+    [
+        (np.array([0.0, np.nan, -1.0]), [0, 2]),
+        (np.array([3, -1, 0]), [0, 2]),
+        ([0, -1, 2], [0, 2]),
+        (np.array([0, 255, 1], np.uint8), [0, 1, 2]),
+        ([True, False, True], [0, 1, 2]),
+        ([None, "cat", float("nan")], [1]),
+        (["cat", "", "dog"], [0, 1, 2]),
+        (np.array(["cat", None, np.nan], object), [0]),
+        ([-1, -1, -1], []),
+        ([1, 1, 1], [0, 1, 2]),
+        (np.ma.array([5, 6, 7], mask=[0, 1, 0]), [0, 2]),
+        (np.ma.array([5, -1, 7], mask=[1, 0, 0]), [2]),
+        (np.array(["2020", "NaT", "2021"], "M8[Y]"), [0, 2]),
+        ([0, None, 2], [0, 2]),
+        (np.array([0, 2, -1], object), [0, 1, 2]),
+    ],
+)
 def test_holes_in_labels(y, labeled):
     assert labeled_positions(y, 3).tolist() == labeled
 
@@ -261,17 +318,26 @@ def test_holes_in_labels_of_pandas():
     assert labeled_positions(pandas.Series(["a", None, "b"], dtype="category"), 3).tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("y, words", [
-    ([-1, 1, -1], "labeled="), (np.ma.array([-1, 1, 3], mask=[0, 0, 1]), "labeled="), ([0, None, -1], "labeled="),
-    ([0, 1], r"shape \(3,\); got \(2,\)"), (np.eye(3), "one column per class"), (4, r"got \(\)"),
-])
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        ([-1, 1, -1], "labeled="),
+        (np.ma.array([-1, 1, 3], mask=[0, 0, 1]), "labeled="),
+        ([0, None, -1], "labeled="),
+        ([0, 1], r"shape \(3,\); got \(2,\)"),
+        (np.eye(3), "one column per class"),
+        (4, r"got \(\)"),
+    ],
+)
 def test_labels_that_do_not_fit(y, words):
     with pytest.raises(ValueError, match=words):
         labeled_positions(y, 3)
 
 
-@pytest.mark.parametrize("dtype, becomes", [("float16", "float32"), ("float32", "float32"), ("float64", "float64"),
-                                            ("bfloat16", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "becomes"),
+    [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")],
+)
 def test_normalized(dtype, becomes, device):
     from data import put
 

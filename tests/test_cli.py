@@ -54,7 +54,10 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "pyal", *arguments], stderr=subprocess.PIPE, text=True, **options)
+    environment = {**os.environ, "PYTHONPATH": str(Path(pyal.__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pyal", *arguments], stderr=subprocess.PIPE, text=True, env=environment, **options
+    )
 
 
 def test_select_writes_a_table(capsys):
@@ -70,12 +73,36 @@ def test_select_writes_a_table(capsys):
 
 def test_select_with_everything(capsys):
     Path("labels.csv").write_text("id,label\nimg03.png,cat\nimg07.png,\nimg09.png,dog\n")
-    code, out, _ = run(capsys, "select", "X.npy", "--strategy", "margin", "--batch-size", "4", "--labels", "labels.csv",
-                       "--ids", "ids.txt", "--proba", "P.npy", "--option", "aggregate=metric", "-o", "batch.csv",
-                       "--n-jobs", "1", "--device", "cpu", "--metric", "cosine")
+    code, out, _ = run(
+        capsys,
+        "select",
+        "X.npy",
+        "--strategy",
+        "margin",
+        "--batch-size",
+        "4",
+        "--labels",
+        "labels.csv",
+        "--ids",
+        "ids.txt",
+        "--proba",
+        "P.npy",
+        "--option",
+        "aggregate=metric",
+        "-o",
+        "batch.csv",
+        "--n-jobs",
+        "1",
+        "--device",
+        "cpu",
+        "--metric",
+        "cosine",
+    )
     assert (code, out) == (0, "")
     rows = table(Path("batch.csv").read_text())
-    assert [int(r["position"]) for r in rows] == pyal.select(X, strategy="margin", proba=P, labeled=[3, 9], batch_size=4).tolist()
+    assert [int(r["position"]) for r in rows] == pyal.select(
+        X, strategy="margin", proba=P, labeled=[3, 9], batch_size=4
+    ).tolist()
     scores = pyal.score(X, strategy="margin", proba=P)
     for row in rows:
         assert row["id"] == f"img{int(row['position']):02d}.png"
@@ -83,25 +110,42 @@ def test_select_with_everything(capsys):
     assert sorted(os.listdir()) == ["P.npy", "X.npy", "batch.csv", "ids.txt", "labels.csv"]
 
 
-@pytest.mark.parametrize("text", [
-    "position,label\n3,cat\n9,dog\n7,\n", "label,position\ncat,3\ndog,9\n", "\ufeffPosition, Label\r\n9, dog\r\n3, cat\r\n",
-    "".join(f"{'cat' if i in (3, 9) else ''}\n" for i in range(50)), "".join(f"{0 if i in (3, 9) else -1}\n" for i in range(50)),
-    "label\n" + "".join(f"{'a' if i in (3, 9) else 'nan'}\n" for i in range(50)), "rank,position,id,score,label\n1,3,,0.5,cat\n2,9,,,dog\n3,4,,,\n",
-    "position,label\n3,-1\n9,1\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "position,label\n3,cat\n9,dog\n7,\n",
+        "label,position\ncat,3\ndog,9\n",
+        "\ufeffPosition, Label\r\n9, dog\r\n3, cat\r\n",
+        "".join(f"{'cat' if i in (3, 9) else ''}\n" for i in range(50)),
+        "".join(f"{0 if i in (3, 9) else -1}\n" for i in range(50)),
+        "label\n" + "".join(f"{'a' if i in (3, 9) else 'nan'}\n" for i in range(50)),
+        "rank,position,id,score,label\n1,3,,0.5,cat\n2,9,,,dog\n3,4,,,\n",
+        "position,label\n3,-1\n9,1\n",
+    ],
+)
 def test_label_files(text):
     Path("labels.csv").write_bytes(text.encode())
     y = files.read_labels("labels.csv", 50, None)
     assert pyal.labels.labeled_positions(y, 50).tolist() == [3, 9]
 
 
-@pytest.mark.parametrize("text, words", [
-    ("position,label\n50,cat\n", "line 2: position must be a position in 0 .. 49; it is '50'"),
-    ("position,label\n-3,cat\n", "it is '-3'"), ("position,label\n3,cat\n3,dog\n", "line 3: position '3' has a label already"),
-    ("position,label\n3\n", "1 columns where the header has 2"), ("id,label\nimg01.png,cat\n", "--ids must say"), ("cat\ndog\n", "one label per row"),
-    ("name,label\na,b\n", "a column position or id"), ("1,2\n3,4\n", "must have a header"), ("position,label\n3,-1\n9,4\n", "holds the label -1"),
-    ("".join(f"{2 * (i % 2) - 1}\n" for i in range(50)), "ambiguous"), ("", "it has 0 lines"), ("cat\n" * 50, "all 50 rows of X are labelled"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("position,label\n50,cat\n", "line 2: position must be a position in 0 .. 49; it is '50'"),
+        ("position,label\n-3,cat\n", "it is '-3'"),
+        ("position,label\n3,cat\n3,dog\n", "line 3: position '3' has a label already"),
+        ("position,label\n3\n", "1 columns where the header has 2"),
+        ("id,label\nimg01.png,cat\n", "--ids must say"),
+        ("cat\ndog\n", "one label per row"),
+        ("name,label\na,b\n", "a column position or id"),
+        ("1,2\n3,4\n", "must have a header"),
+        ("position,label\n3,-1\n9,4\n", "holds the label -1"),
+        ("".join(f"{2 * (i % 2) - 1}\n" for i in range(50)), "ambiguous"),
+        ("", "it has 0 lines"),
+        ("cat\n" * 50, "all 50 rows of X are labelled"),
+    ],
+)
 def test_label_files_that_do_not_fit(capsys, text, words):
     Path("labels.csv").write_text(text)
     assert words in refused(capsys, "select", "X.npy", "--batch-size", "2", "--labels", "labels.csv")
@@ -112,7 +156,8 @@ def test_label_files_that_are_no_text(capsys):
     assert "UTF-8" in refused(capsys, "select", "X.npy", "--batch-size", "2", "--labels", "labels.csv")
     Path("labels.csv").write_text("id,label\nimg99.png,cat\n")
     assert "must be an id out of --ids; it is 'img99.png'" in refused(
-        capsys, "select", "X.npy", "--batch-size", "2", "--labels", "labels.csv", "--ids", "ids.txt")
+        capsys, "select", "X.npy", "--batch-size", "2", "--labels", "labels.csv", "--ids", "ids.txt"
+    )
 
 
 def test_id_files_that_do_not_fit(capsys):
@@ -123,25 +168,38 @@ def test_id_files_that_do_not_fit(capsys):
     assert "one id per row of the embeddings, 50; it has 1 lines" in refused(capsys, *ask)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (("missing.npy", "--batch-size", "2"), "no such file: 'missing.npy'"), (("ids.txt", "--batch-size", "2"), "must be a .npy file"),
-    ((".", "--batch-size", "2"), "directory"), (("X.npy",), "--batch-size"), (("X.npy", "--batch-size", "two"), "invalid int"),
-    (("X.npy", "--batch-size", "-2"), "must not be negative"), (("X.npy", "--batch-size", "2", "--strategy", "typiclst"), "did you mean 'typiclust'"),
-    (("X.npy", "--batch-size", "2", "--strategy", "margin"), "needs proba="), (("X.npy", "--batch-size", "2", "--seed", "-1"), "random_state must not be negative"),
-    (("X.npy", "--batch-size", "2", "--option", "k_nn"), "must be NAME=VALUE"), (("X.npy", "--batch-size", "2", "--option", "knn=3"), "did you mean 'k_nn'"),
-    (("X.npy", "--batch-size", "2", "--option", "k_nn=many"), "must be an integer"), (("X.npy", "--batch-size", "2", "--option", "device=1"), "has no option 'device'"),
-    (("X.npy", "--batch-size", "2", "--option", "k_nn=3", "--option", "k_nn=4"), "given twice"),
-    (("X.npy", "--batch-size", "2", "--proba", "missing.npy", "--strategy", "margin"), "missing.npy"),
-    (("X.npy", "--batch-size", "2", "--device", "tpu"), "device must be"), (("X.npy", "--batch-size", "2", "-o", "no/batch.csv"), "there is no folder"),
-    (("X.npy", "--batch-size", "2", "-o", "ids.txt"), "ids.txt exists; --force overwrites it"), (("X.npy", "--batch-size", "2", "-o", "."), "not a regular file"),
-    (("X.npy", "--batch-size", "2", "--labels", "missing.csv"), "missing.csv"), (("X.npy", "--batch-size", "2", "--metric", "l2"), "invalid choice"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("missing.npy", "--batch-size", "2"), "no such file: 'missing.npy'"),
+        (("ids.txt", "--batch-size", "2"), "must be a .npy file"),
+        ((".", "--batch-size", "2"), "directory"),
+        (("X.npy",), "--batch-size"),
+        (("X.npy", "--batch-size", "two"), "invalid int"),
+        (("X.npy", "--batch-size", "-2"), "must not be negative"),
+        (("X.npy", "--batch-size", "2", "--strategy", "typiclst"), "did you mean 'typiclust'"),
+        (("X.npy", "--batch-size", "2", "--strategy", "margin"), "needs proba="),
+        (("X.npy", "--batch-size", "2", "--seed", "-1"), "random_state must not be negative"),
+        (("X.npy", "--batch-size", "2", "--option", "k_nn"), "must be NAME=VALUE"),
+        (("X.npy", "--batch-size", "2", "--option", "knn=3"), "did you mean 'k_nn'"),
+        (("X.npy", "--batch-size", "2", "--option", "k_nn=many"), "must be an integer"),
+        (("X.npy", "--batch-size", "2", "--option", "device=1"), "has no option 'device'"),
+        (("X.npy", "--batch-size", "2", "--option", "k_nn=3", "--option", "k_nn=4"), "given twice"),
+        (("X.npy", "--batch-size", "2", "--proba", "missing.npy", "--strategy", "margin"), "missing.npy"),
+        (("X.npy", "--batch-size", "2", "--device", "tpu"), "device must be"),
+        (("X.npy", "--batch-size", "2", "-o", "no/batch.csv"), "there is no folder"),
+        (("X.npy", "--batch-size", "2", "-o", "ids.txt"), "ids.txt exists; --force overwrites it"),
+        (("X.npy", "--batch-size", "2", "-o", "."), "not a regular file"),
+        (("X.npy", "--batch-size", "2", "--labels", "missing.csv"), "missing.csv"),
+        (("X.npy", "--batch-size", "2", "--metric", "l2"), "invalid choice"),
+    ],
+)
 def test_mistakes_are_one_sentence(capsys, arguments, words):
     assert words in refused(capsys, "select", *arguments)
 
 
 def test_bad_values_are_one_sentence(capsys):
-    np.save("bad.npy", np.where(X == X[4], np.nan, X))
+    np.save("bad.npy", np.where(X[4] == X, np.nan, X))
     assert "4" in refused(capsys, "select", "bad.npy", "--batch-size", "2")
     np.save("flat.npy", X[0])
     assert "must be 2-D" in refused(capsys, "select", "flat.npy", "--batch-size", "2")
@@ -174,25 +232,28 @@ def test_existing_files_are_kept(capsys):
 
 
 def test_whole_files_or_none(monkeypatch):
-    def full(descriptor):
+    def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="batch.csv could not be written: No space left on device"):
+    with pytest.raises(OSError, match=r"batch.csv could not be written: No space left on device"):
         files.write_whole("batch.csv", b"1234", force=False)
-    assert not list(Path().glob("*batch.csv*")) and not list(Path().glob(".*"))
+    assert not list(Path().glob("*batch.csv*"))
+    assert not list(Path().glob(".*"))
 
 
 def test_a_file_that_appears_meanwhile_is_kept(monkeypatch):
     check = files.check_writable
-    monkeypatch.setattr(files, "check_writable", lambda path, force: (check(path, force=force), Path(path).write_text("mine")))
-    with pytest.raises(FileExistsError, match="batch.csv exists"):
+    monkeypatch.setattr(
+        files, "check_writable", lambda path, force: (check(path, force=force), Path(path).write_text("mine"))
+    )
+    with pytest.raises(FileExistsError, match=r"batch.csv exists"):
         files.write_whole("batch.csv", b"1234", force=False)
     assert Path("batch.csv").read_text() == "mine"
 
 
 def test_file_systems_without_links(monkeypatch):
-    def unsupported(source, target):
+    def unsupported(*_):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", unsupported)
@@ -225,11 +286,17 @@ def test_interrupt():
     """Ctrl-C while a file is awaited: one line, exit code 130."""
     os.mkfifo("wait.csv")
     process = start("select", "X.npy", "--batch-size", "2", "--labels", "wait.csv", stdout=subprocess.PIPE)
-    with open("wait.csv", "w"):  # returns when the other side has opened it, inside the command
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+    writer = None
+    while writer is None and process.poll() is None:
+        try:
+            writer = os.open("wait.csv", os.O_WRONLY | os.O_NONBLOCK)  # fails until the command has opened it
+        except OSError:
+            time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (130, "", "pyal: interrupted\n")
+    os.close(writer)
 
 
 def test_strategies_are_listed(capsys):

@@ -137,13 +137,23 @@ def test_sup_scores_dimensions(engine, d):
     np.testing.assert_allclose(scores, wanted, rtol=sup_rtol(exact, centers, assignment, 1.0, "float32"))
 
 
-@pytest.mark.parametrize("k", [2, 3, 50])
+@pytest.mark.parametrize("k", [2, 3, 5, 50])
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 100.0])
 def test_sup_scores_dtypes(engine, dtype, k, temperature):
     X, exact, centers, assignment = sup_case(200, 20, k, dtype)
     scores = host(kernels.sup_scores(put(X, dtype, engine), centers, assignment, temperature=temperature))
     wanted = reference.sup_scores(exact, centers, assignment, temperature=temperature)
     np.testing.assert_allclose(scores, wanted, rtol=sup_rtol(exact, centers, assignment, temperature, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sup_scores_of_every_number_of_centres(engine, dtype):
+    """Up to past the width of a block, and more than one chunk of centres."""
+    for k in (*range(2, 36), 600):
+        X, exact, centers, assignment = sup_case(700, 10, k, dtype)
+        scores = host(kernels.sup_scores(put(X, dtype, engine), centers, assignment))
+        wanted = reference.sup_scores(exact, centers, assignment)
+        np.testing.assert_allclose(scores, wanted, rtol=sup_rtol(exact, centers, assignment, 1.0, dtype))
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -171,6 +181,20 @@ def test_sup_scores_near_and_on_a_centre(engine):
         np.testing.assert_array_equal(np.isfinite(scores), finite)
         rtol = sup_rtol(X[finite], centers, assignment[finite], temperature, "float32")
         np.testing.assert_allclose(scores[finite], wanted[finite], rtol=rtol)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_sup_scores_beside_a_far_centre(engine, dtype, temperature):
+    """The weights of the near centres must not lose their digits to the norm of a far one."""
+    X = integers(60, 5, seed=3)
+    centers = np.concatenate([integers(6, 5, seed=4) + 0.25, np.full((1, 5), 2.0**20)]).astype(np.float32)
+    assignment = np.arange(60) % 7
+    scores = host(kernels.sup_scores(put(X, dtype, engine), centers, assignment, temperature=temperature))
+    near = assignment < 6  # those of the far one have near weights that any rounding of 2^20 decides
+    wanted = reference.sup_scores(X[near], centers, assignment[near], temperature=temperature)
+    eps = EPS64 if dtype == "float64" else EPS32
+    # squared differences of these numbers are exact; a few roundings remain, and 6 / temperature ulps of a weight
+    np.testing.assert_allclose(scores[near], wanted, rtol=8 * eps + 4 * EPS64 * 6 / temperature)
 
 
 def test_permuted_rows_give_permuted_scores(engine):

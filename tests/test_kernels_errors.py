@@ -41,11 +41,12 @@ BAD_X = {
     "NaN": (with_value(np.nan), ValueError),
     "infinite": (with_value(-np.inf), ValueError),
     "float16 infinite": (with_value(np.inf).astype(np.float16), ValueError),
+    "norms beyond float64": (np.full((3, 3), 1e200), ValueError),
     "complex": (np.ones((3, 3), dtype=complex), TypeError),
     "strings": (np.array([["a", "b"]]), TypeError),
     "objects": (np.array([[None, {}]], dtype=object), TypeError),
     "ragged": ([[1.0], [1.0, 2.0]], ValueError),
-    "None": (None, TypeError),
+    "None": (None, (TypeError, ValueError)),
 }
 
 

@@ -62,6 +62,16 @@ def test_a_thousand_rows(engine):
     check_herding(X, *host(kernels.herding(given, 40, bandwidth=h)), bandwidth=h, atol=atol)
 
 
+def test_many_rows(device):
+    """More rows than any block has, and picks until hardly a bound is fresh."""
+    X = blobs(2500, 20, seed=6, centers=40)
+    given, radius, h = put(X, device=device), clear_radius(X, 0.01), bandwidth_of(X) / 3
+    check_k_center_greedy(X, *host(kernels.k_center_greedy(given, 2500)), rtol=sqdist_rtol(X, "float32"))
+    check_ball_cover(X, *host(kernels.ball_cover(given, 400, radius)), radius)
+    picks = host(kernels.herding(given, 15, bandwidth=h))
+    check_herding(X, *picks, bandwidth=h, atol=kernel_atol(X, h, "float32"))
+
+
 @pytest.mark.parametrize("d", [7, 64])
 def test_dtypes(engine, dtype, d):
     X = blobs(200, d, seed=3)
@@ -109,6 +119,19 @@ def test_equal_rows_in_order(engine):
     given = put(POOLS["all_equal"](), device=engine)
     for call in (kernels.k_center_greedy(given, 100), kernels.ball_cover(given, 100, 0.5), kernels.herding(given, 100)):
         np.testing.assert_array_equal(host(call)[0], np.arange(100))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equal_rows_among_others_go_lowest_first(engine, dtype):
+    """Rows that are equal have equal gains, however a kernel came to know them."""
+    for seed in range(48):
+        rng = np.random.default_rng(seed)
+        d = (2, 5, 16, 64)[seed % 4]
+        X = rng.standard_normal((200, d))[rng.integers(0, 200, 200)].astype(np.float32)
+        given, h = put(X, dtype, engine), (0.2, 0.5, 1.0)[seed % 3] * bandwidth_of(X)
+        picks = host(kernels.herding(given, 40, bandwidth=h, covered_by=[7, 8]))
+        check_herding(X, *picks, bandwidth=h, covered_by=[7, 8], atol=kernel_atol(X, h, dtype))
+        check_k_center_greedy(X, *host(kernels.k_center_greedy(given, 40)), rtol=sqdist_rtol(X, dtype))
 
 
 @pytest.mark.parametrize("subset", SUBSETS)

@@ -37,6 +37,41 @@ def test_knn_a_thousand_rows(engine, d):
     check_knn(X, 20, *host(kernels.knn(put(X, device=engine), 20)), rtol=rtol, expected=expected(1000, d, 20))
 
 
+def test_knn_many_rows(device):
+    """A sample of 6000 rows, against queries that find themselves first."""
+    X, rows = blobs(6000, 24, seed=8, centers=40), np.arange(0, 6000, 61)
+    sqdist, positions = host(kernels.knn(put(X, device=device), 20))
+    wanted = reference.knn(X, 21, queries=X[rows])
+    np.testing.assert_array_equal(wanted[1][:, 0], rows)
+    np.testing.assert_allclose(sqdist[rows], wanted[0][:, 1:], rtol=sqdist_rtol(X, "float32"))
+    found = reference.values(X)[positions[rows]] - reference.values(X)[rows][:, None]
+    np.testing.assert_allclose(sqdist[rows], (found**2).sum(axis=2), rtol=sqdist_rtol(X, "float32"))
+
+
+def test_permuted_rows_give_permuted_neighbours(engine):
+    X, to = pool(333, 17)[0], np.random.default_rng(0).permutation(333)
+    plain, moved = (host(kernels.knn(put(rows, device=engine), 6)) for rows in (X, X[to]))
+    np.testing.assert_array_equal(moved[0], plain[0][to])
+    np.testing.assert_array_equal(to[moved[1]], plain[1][to])
+
+
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_sqnorms(engine, dtype, d):
+    X = blobs(100, d)
+    norms = host(kernels.sqnorms(put(X, dtype, engine)))
+    assert norms.dtype == np.float64
+    # d additions in double, in any order, are within d ulps of each other
+    np.testing.assert_allclose(norms, reference.sqnorms(rounded(X, dtype)), rtol=d * np.finfo(np.float64).eps)
+
+
+def test_sqnorms_show_what_is_not_finite(engine, dtype):
+    X = blobs(40, 19)
+    X[3, 18], X[9, 0], X[11, 7], X[20] = np.nan, np.inf, -np.inf, 0
+    norms = host(kernels.sqnorms(put(X, dtype, engine)))
+    np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(norms)), [3, 9, 11])
+    assert norms[20] == 0
+
+
 @pytest.mark.parametrize("d", [3, 64])
 def test_knn_dtypes(engine, dtype, d):
     X = blobs(300, d, seed=1)

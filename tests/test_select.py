@@ -1,4 +1,5 @@
 """The contract of select() and score(), line by line; what holds for every strategy is in test_strategies.py."""
+# ruff: noqa: ARG001, ARG005 - a strategy takes the arguments of all
 
 from __future__ import annotations
 
@@ -40,18 +41,24 @@ def test_batch_larger_than_the_candidates():
         pyal.select(X, strategy="random", batch_size=3, candidates=[5, 1, 7])
 
 
-@pytest.mark.parametrize("size, error", [(-1, ValueError), (1.0, TypeError), (True, TypeError), ("3", TypeError),
-                                         (None, TypeError)])
+@pytest.mark.parametrize(
+    ("size", "error"), [(-1, ValueError), (1.0, TypeError), (True, TypeError), ("3", TypeError), (None, TypeError)]
+)
 def test_batch_sizes_that_are_none(size, error):
     with pytest.raises(error, match="batch_size must"):
         pyal.select(X, batch_size=size)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ({"candidates": []}, "candidates is empty"), ({"candidates": np.zeros(60, bool)}, "candidates is empty"),
-    ({"labeled": np.arange(60)}, "all 60 rows of X are labelled"), ({"y": ["a"] * 60}, "all 60 rows of X are labelled"),
-    ({"y": np.full(60, -1.0)}, "-1 is a label; NaN marks a hole"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"candidates": []}, "candidates is empty"),
+        ({"candidates": np.zeros(60, bool)}, "candidates is empty"),
+        ({"labeled": np.arange(60)}, "all 60 rows of X are labelled"),
+        ({"y": ["a"] * 60}, "all 60 rows of X are labelled"),
+        ({"y": np.full(60, -1.0)}, "-1 is a label; NaN marks a hole"),
+    ],
+)
 def test_no_candidates(arguments, words):
     for ask in (pyal.select, lambda *a, **k: pyal.score(*a, strategy="margin", proba=P, **k)):
         with pytest.raises(ValueError, match=words):
@@ -71,13 +78,13 @@ def test_y_or_labeled():
     for labeled in ([8, 3], mask, mask.tolist()):
         np.testing.assert_array_equal(pyal.select(X, labeled=labeled, strategy="coreset", batch_size=5), by_y)
     np.testing.assert_array_equal(pyal.select(X, y, labeled=[3, 8], strategy="coreset", batch_size=5), by_y)
-    with pytest.raises(TypeError, match="y and labeled disagree.*row 5: 3 by labeled, 2 by y"):
+    with pytest.raises(TypeError, match=r"y and labeled disagree.*row 5: 3 by labeled, 2 by y"):
         pyal.select(X, y, labeled=[3, 5, 8])
 
 
 def test_y_of_plus_and_minus_one_asks_for_labeled():
     y = np.where(np.arange(60) % 2, 1, -1)
-    with pytest.raises(ValueError, match="ambiguous.*labeled="):
+    with pytest.raises(ValueError, match=r"ambiguous.*labeled="):
         pyal.select(X, y)
     picks = pyal.select(X, y, labeled=[0, 1], strategy="coreset", batch_size=58)
     assert sorted(picks) == list(range(2, 60))
@@ -92,14 +99,21 @@ def test_rows_that_are_not_finite_are_named():
     bad = X.copy()
     bad[7, 2], bad[11, 0] = np.nan, np.inf
     for strategy, proba in (("random", None), ("margin", P)):
-        with pytest.raises(ValueError, match="X.*7, 11"):
+        with pytest.raises(ValueError, match=r"X.*7, 11"):
             pyal.select(bad, strategy=strategy, proba=proba)
-    with pytest.raises(ValueError, match="features.*7, 11"):
+    with pytest.raises(ValueError, match=r"features.*7, 11"):
         pyal.select(X, strategy="badge", proba=P, features=bad)
 
 
-@pytest.mark.parametrize("name, close", [("typiclst", "'typiclust'"), ("CoreSet", "'coreset'"), ("xyz", "known are badge, "),
-                                         ("least-confidence", "'least_confidence'")])
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("typiclst", "'typiclust'"),
+        ("CoreSet", "'coreset'"),
+        ("xyz", "known are badge, "),
+        ("least-confidence", "'least_confidence'"),
+    ],
+)
 def test_unknown_strategies(name, close):
     with pytest.raises(ValueError, match=f"strategy {name!r} is unknown") as error:
         pyal.select(X, strategy=name)
@@ -109,8 +123,10 @@ def test_unknown_strategies(name, close):
 
 
 def test_aliases():
-    np.testing.assert_array_equal(pyal.select(X, strategy="k_center", labeled=[0], batch_size=3),
-                                  pyal.select(X, strategy="coreset", labeled=[0], batch_size=3))
+    np.testing.assert_array_equal(
+        pyal.select(X, strategy="k_center", labeled=[0], batch_size=3),
+        pyal.select(X, strategy="coreset", labeled=[0], batch_size=3),
+    )
 
 
 def test_misspelt_options():
@@ -122,18 +138,29 @@ def test_misspelt_options():
         pyal.score(X, strategy="margin", proba=P, agregate="probs")
 
 
-@pytest.mark.parametrize("strategy, option, words", [
-    ("typiclust", {"k_nn": "20"}, "'k_nn' of strategy 'typiclust' must be an integer; got '20'"),
-    ("typiclust", {"k_nn": 2.5}, "must be an integer; got 2.5"), ("typiclust", {"squared": 1}, "must be True or False; got 1"),
-    ("typiclust", {"k_nn": True}, "must be an integer; got True"), ("typiclust", {"k_nn": 0}, "k_nn must be at least 1"),
-    ("typiclust", {"max_clusters": 0}, "max_clusters must be at least 1"),
-    ("probcover", {"delta": "wide"}, "must be a number or None|must be a.* number"), ("probcover", {"delta": 0}, "delta must be a positive"),
-    ("probcover", {"exhausted": "stop"}, "exhausted must be"), ("probcover", {"top": 0}, "top must be at least 1"),
-    ("probcover", {"alpha": 0.0}, "alpha must lie in"), ("probcover", {"n_classes": 61}, "n_classes must lie in 1 .. 60"),
-    ("maxherding", {"bandwidth": -1}, "bandwidth must be a positive"), ("coreset", {"first": "last"}, "first must be"),
-    ("supclust", {"fraction": 0.0}, "fraction must lie in"), ("supclust", {"temperature": 0.0}, "temperature must be positive"),
-    ("badge", {"n_partitions": 0}, "n_partitions must lie in 1 .. 60"), ("margin", {"aggregate": "mean"}, "aggregate must be"),
-])
+@pytest.mark.parametrize(
+    ("strategy", "option", "words"),
+    [
+        ("typiclust", {"k_nn": "20"}, "'k_nn' of strategy 'typiclust' must be an integer; got '20'"),
+        ("typiclust", {"k_nn": 2.5}, "must be an integer; got 2.5"),
+        ("typiclust", {"squared": 1}, "must be True or False; got 1"),
+        ("typiclust", {"k_nn": True}, "must be an integer; got True"),
+        ("typiclust", {"k_nn": 0}, "k_nn must be at least 1"),
+        ("typiclust", {"max_clusters": 0}, "max_clusters must be at least 1"),
+        ("probcover", {"delta": "wide"}, "must be a number or None|must be a.* number"),
+        ("probcover", {"delta": 0}, "delta must be a positive"),
+        ("probcover", {"exhausted": "stop"}, "exhausted must be"),
+        ("probcover", {"top": 0}, "top must be at least 1"),
+        ("probcover", {"alpha": 0.0}, "alpha must lie in"),
+        ("probcover", {"n_classes": 61}, "n_classes must lie in 1 .. 60"),
+        ("maxherding", {"bandwidth": -1}, "bandwidth must be a positive"),
+        ("coreset", {"first": "last"}, "first must be"),
+        ("supclust", {"fraction": 0.0}, "fraction must lie in"),
+        ("supclust", {"temperature": 0.0}, "temperature must be positive"),
+        ("badge", {"n_partitions": 0}, "n_partitions must lie in 1 .. 60"),
+        ("margin", {"aggregate": "mean"}, "aggregate must be"),
+    ],
+)
 def test_options_of_a_wrong_kind_or_value(strategy, option, words):
     with pytest.raises((TypeError, ValueError), match=words):
         pyal.select(X, strategy=strategy, proba=P, **option)
@@ -145,12 +172,20 @@ def test_missing_inputs_are_named():
             pyal.select(X, strategy=strategy)
 
 
-@pytest.mark.parametrize("proba, words", [
-    (P[:-1], r"one row per row of X, 60; got shape \(59, 4\)"), (P[:, 0], r"np.stack\(\[1 - p, p\]"), (P[:, :1] * 0 + 1, "at least 2 classes"),
-    (2 * P, "must sum to 1 over the classes; row 0 sums to 2"), (np.log(P), "must not be negative; row 0"),
-    (np.where(np.arange(60)[:, None] == 9, np.nan, P), "must be finite; row 9"), (P.astype(str), "must hold real numbers"),
-    (np.stack([P, 2 * P]), "sum to 1"), (P[None, None], "must be"),
-])
+@pytest.mark.parametrize(
+    ("proba", "words"),
+    [
+        (P[:-1], r"one row per row of X, 60; got shape \(59, 4\)"),
+        (P[:, 0], r"np.stack\(\[1 - p, p\]"),
+        (P[:, :1] * 0 + 1, "at least 2 classes"),
+        (2 * P, "must sum to 1 over the classes; row 0 sums to 2"),
+        (np.log(P), "must not be negative; row 0"),
+        (np.where(np.arange(60)[:, None] == 9, np.nan, P), "must be finite; row 9"),
+        (P.astype(str), "must hold real numbers"),
+        (np.stack([P, 2 * P]), "sum to 1"),
+        (P[None, None], "must be"),
+    ],
+)
 def test_proba_is_checked(proba, words):
     with pytest.raises((TypeError, ValueError), match=words) as error:
         pyal.select(X, strategy="margin", proba=proba)
@@ -160,7 +195,9 @@ def test_proba_is_checked(proba, words):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_proba_of_any_float_type(dtype):
     picks = pyal.select(X, strategy="margin", proba=P.astype(dtype), batch_size=3)
-    np.testing.assert_array_equal(picks, pyal.select(X, strategy="margin", proba=P.astype(dtype).tolist(), batch_size=3))
+    np.testing.assert_array_equal(
+        picks, pyal.select(X, strategy="margin", proba=P.astype(dtype).tolist(), batch_size=3)
+    )
 
 
 def test_features_are_checked():
@@ -185,7 +222,9 @@ def test_random_states():
 def test_metric():
     far = X * np.linspace(1, 50, 60, dtype=np.float32)[:, None]
     by_angle = pyal.select(far, strategy="coreset", labeled=[0], metric="cosine", batch_size=6)
-    np.testing.assert_array_equal(by_angle, pyal.select(X, strategy="coreset", labeled=[0], metric="cosine", batch_size=6))
+    np.testing.assert_array_equal(
+        by_angle, pyal.select(X, strategy="coreset", labeled=[0], metric="cosine", batch_size=6)
+    )
     zero = X.copy()
     zero[[4, 6]] = 0
     pyal.select(zero, strategy="coreset")
@@ -195,7 +234,7 @@ def test_metric():
         pyal.select(X, metric="l2")
 
 
-@pytest.mark.parametrize("n_jobs, error", [(0, ValueError), (-2, ValueError), (1.5, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(("n_jobs", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)])
 def test_n_jobs(n_jobs, error):
     pyal.select(X, strategy="coreset", n_jobs=-1)
     with pytest.raises(error, match="n_jobs must be"):
@@ -216,16 +255,26 @@ def lowest(pool: Pool, batch_size: int, *, rng: np.random.Generator, skip: int =
 def test_callable_strategies():
     assert pyal.select(X, strategy=lowest, labeled=[0], batch_size=2).tolist() == [1, 2]
     assert pyal.select(X, strategy=lowest, labeled=[0], batch_size=2, skip=3).tolist() == [4, 5]
-    assert pyal.select(X, strategy=lambda pool, b, *, rng, **any_option: list(range(b)), batch_size=2, x=1).tolist() == [0, 1]
+    assert pyal.select(
+        X, strategy=lambda pool, b, *, rng, **any_option: list(range(b)), batch_size=2, x=1
+    ).tolist() == [0, 1]
     with pytest.raises(TypeError, match="'lowest' has no option 'ship'; its options are skip; did you mean 'skip'"):
         pyal.select(X, strategy=lowest, ship=1)
 
 
-@pytest.mark.parametrize("returned, error, words", [
-    ([3], ValueError, "must return 2 positions; it returned 1"), ([3, 3], ValueError, "distinct"), ([0, 3], ValueError, "candidates; it returned 0"),
-    ([3, 60], ValueError, "candidates; it returned 60"), ([-1, 3], ValueError, "it returned -1"), ([3.0, 4.0], TypeError, "integer positions"),
-    ([[3], [4]], TypeError, r"shape \(2, 1\)"), (None, TypeError, "integer positions"),
-])
+@pytest.mark.parametrize(
+    ("returned", "error", "words"),
+    [
+        ([3], ValueError, "must return 2 positions; it returned 1"),
+        ([3, 3], ValueError, "distinct"),
+        ([0, 3], ValueError, "candidates; it returned 0"),
+        ([3, 60], ValueError, "candidates; it returned 60"),
+        ([-1, 3], ValueError, "it returned -1"),
+        ([3.0, 4.0], TypeError, "integer positions"),
+        ([[3], [4]], TypeError, r"shape \(2, 1\)"),
+        (None, TypeError, "integer positions"),
+    ],
+)
 def test_what_a_callable_returns_is_checked(returned, error, words):
     def custom(pool, batch_size, *, rng):
         return returned
@@ -262,8 +311,9 @@ def test_score():
     np.testing.assert_allclose(scores[[0, 2, 3]], 1 - P[[0, 2, 3]].max(axis=1))
     for strategy in ("least_confidence", "margin", "entropy"):
         scores = pyal.score(X, strategy=strategy, proba=P)
-        np.testing.assert_array_equal(np.argsort(-scores, kind="stable")[:9],
-                                      pyal.select(X, strategy=strategy, proba=P, batch_size=9))
+        np.testing.assert_array_equal(
+            np.argsort(-scores, kind="stable")[:9], pyal.select(X, strategy=strategy, proba=P, batch_size=9)
+        )
     with pytest.raises(ValueError, match="has no score per row; those that have: entropy, least_confidence, margin"):
         pyal.score(X, strategy="typiclust")
     with pytest.raises(TypeError, match="got a callable"):
@@ -274,8 +324,18 @@ def test_score():
 
 def test_strategies_are_listed():
     listed = {s.name: s for s in pyal.strategies()}
-    assert set(listed) >= {"random", "least_confidence", "margin", "entropy", "coreset", "typiclust", "supclust", "probcover",
-                           "badge", "maxherding"}
+    assert set(listed) >= {
+        "random",
+        "least_confidence",
+        "margin",
+        "entropy",
+        "coreset",
+        "typiclust",
+        "supclust",
+        "probcover",
+        "badge",
+        "maxherding",
+    }
     assert listed["badge"].needs == ("proba",)
     assert listed["maxherding"].options == {"bandwidth": 1.0}
 
@@ -295,5 +355,5 @@ def test_interrupts_and_errors_pass_through():
 
 def test_version():
     assert pyal.__version__
-    with pytest.raises(AttributeError, match="pyal.*selekt"):
+    with pytest.raises(AttributeError, match=r"pyal.*selekt"):
         pyal.selekt  # noqa: B018

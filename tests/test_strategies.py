@@ -25,8 +25,9 @@ def strategy(request: pytest.FixtureRequest) -> Strategy:
 def ask(strategy: Strategy, rows=X, *, batch_size: int = 12, proba=P, random_state=0, **arguments) -> np.ndarray:
     """select() with the inputs that the strategy needs."""
     needed = {"proba": proba} if "proba" in strategy.needs else {}
-    return pyal.select(rows, strategy=strategy.name, batch_size=batch_size, random_state=random_state, **needed,
-                       **arguments)
+    return pyal.select(
+        rows, strategy=strategy.name, batch_size=batch_size, random_state=random_state, **needed, **arguments
+    )
 
 
 def check(picks: np.ndarray, size: int, allowed) -> None:
@@ -126,10 +127,10 @@ def test_labels_of_unlabelled_rows_are_not_seen(strategy):
 
 
 def test_global_random_state_is_left_alone(strategy):
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     ask(strategy, random_state=None)
     ask(strategy)
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_equivariant_under_permutation(strategy):

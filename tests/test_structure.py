@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", ".ci")
 
 # Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
-RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "labels": 1, "kernels": 1, "heads": 1}
-RANK |= {"metrics": 1, "pool": 2, "strategies": 3, "selection": 4}
-TOP = 5
-KNOW_COMPILED = {"kernels", "doctor"}  # doctor prints what was built, and for which GPU torch sees
-TORCH_INSIDE_FUNCTIONS = {"arrays.py", "kernels.py", "_cuda_build.py", "heads.py", "doctor.py"}
+RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "arguments": 1, "labels": 1, "lloyd": 1}
+RANK |= {"heads": 1, "metrics": 1, "launch": 2, "kernels": 3, "pool": 4, "strategies": 5, "selection": 6}
+TOP = 7
+KNOW_COMPILED = {"kernels", "launch", "doctor"}  # doctor prints what was built, and for which GPU torch sees
+TORCH_INSIDE_FUNCTIONS = {"arrays.py", "launch.py", "_cuda_build.py", "heads.py", "doctor.py"}
 SAYS_NOTHING = {"utils", "util", "common", "core", "base", "helpers", "helper", "misc"}
 # The linker may keep the copy of an inline function that was compiled for the widest instruction set, for everybody.
 NOT_PER_ISA = {"vector", "algorithm", "string", "string_view", "map", "set", "unordered_map", "unordered_set", "list"}
@@ -196,7 +196,7 @@ def who_knows_whom(root: Path) -> list[str]:
                 if RANK.get(parts[1], TOP) >= here and here != TOP:
                     wrong.append(f"{where}: {module} may not know {parts[1]}")
                 if parts[1] in ("_cpu", "_cuda") and module not in KNOW_COMPILED:
-                    wrong.append(f"{where}: only kernels.py calls the compiled {parts[1]}")
+                    wrong.append(f"{where}: only kernels.py and launch.py call the compiled {parts[1]}")
     return wrong
 
 
@@ -278,12 +278,12 @@ def hints_and_docstrings(root: Path) -> list[str]:
 
 
 def names_and_sizes(root: Path) -> list[str]:
-    """A file is named for what it holds, and a Python file has about 300 lines (400 at most)."""
+    """A file is named for what it holds, and a Python file has about 300 lines (450 at most)."""
     wrong = []
     for path in [p for folder in ("csrc", "pyal", "tests", "bench") for p in sources(root, folder, "*.*")]:
         if path.stem in SAYS_NOTHING or path.parent.name in SAYS_NOTHING:
             wrong.append(f"{named(path, root)} is not named for what it holds")
-        if path.suffix == ".py" and len(text(path).splitlines()) > 400:
+        if path.suffix == ".py" and len(text(path).splitlines()) > 450:
             wrong.append(f"{named(path, root)} has {len(text(path).splitlines())} lines")
     return wrong
 

@@ -36,11 +36,11 @@ __global__ void __launch_bounds__(threads, 2)
   __shared__ typename Shape::Memory memory;
   const int64_t a0 = static_cast<int64_t>(blockIdx.x) * Shape::rows;
   C least[Shape::R];
-  int64_t nearest[Shape::R];
+  int nearest[Shape::R];  // -1: none yet
 #pragma unroll
   for (int i = 0; i < Shape::R; ++i) {
     least[i] = infinity<C>;
-    nearest[i] = beyond_all;
+    nearest[i] = -1;
   }
   for (int64_t b0 = 0; b0 < p.k; b0 += Shape::cols) {
     C sqdist[Shape::R][Shape::S];
@@ -50,15 +50,15 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
       for (int j = 0; j < Shape::S; ++j) {
         const int64_t c = b0 + Shape::col() + j;  // ascending, so that the first of equals stays
-        if (c < p.k && (sqdist[i][j] < least[i] || nearest[i] == beyond_all)) {
+        if (c < p.k && (sqdist[i][j] < least[i] || nearest[i] < 0)) {
           least[i] = sqdist[i][j];
-          nearest[i] = c;
+          nearest[i] = static_cast<int>(c);
         }
       }
   }
 #pragma unroll
   for (int i = 0; i < Shape::R; ++i) {
-    Best<C> best{-least[i], nearest[i]};
+    Best<C> best{-least[i], nearest[i] < 0 ? beyond_all : nearest[i]};
 #pragma unroll
     for (int offset = tile_lanes / 2; offset > 0; offset /= 2) {
       const C value = __shfl_xor_sync(full_mask, best.value, offset);

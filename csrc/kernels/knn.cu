@@ -125,6 +125,7 @@ __global__ void __launch_bounds__(threads, 2)
   using Shape = Tile<C>;
   __shared__ typename Shape::Memory memory;
   __shared__ C offers[warps][2][Shape::cols];
+  __shared__ C worst[Shape::rows];  // of each row's list; like the offers, read and written by the row's warp alone
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, half = lane / tile_lanes;
 
   const int64_t a0 = static_cast<int64_t>(blockIdx.x) * Shape::rows, split = blockIdx.y, splits = gridDim.y;
@@ -137,9 +138,8 @@ __global__ void __launch_bounds__(threads, 2)
   }
   const int64_t tiles = ceil_div(s.b.size - first, Shape::cols);
 
-  C worst[Shape::R];
-#pragma unroll
-  for (int i = 0; i < Shape::R; ++i) worst[i] = infinity<C>;
+  if (threadIdx.x < Shape::rows) worst[threadIdx.x] = infinity<C>;
+  __syncthreads();
   for (int64_t tile = tiles * split / splits; tile < tiles * (split + 1) / splits; ++tile) {
     const int64_t b0 = first + tile * Shape::cols;
     C sqdist[Shape::R][Shape::S];
@@ -147,11 +147,12 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
     for (int i = 0; i < Shape::R; ++i) {
       const int64_t slot = a0 + Shape::row() + i;
+      const C bound = worst[Shape::row() + i];
       bool any = false;
 #pragma unroll
       for (int j = 0; j < Shape::S; ++j) {
         const int64_t column = b0 + Shape::col() + j;
-        const bool offered = sqdist[i][j] < worst[i] && slot < s.a.size && column < s.b.size &&
+        const bool offered = sqdist[i][j] < bound && slot < s.a.size && column < s.b.size &&
                              may_be_neighbors(p, owner, s, slot, column);
         if (!offered) sqdist[i][j] = infinity<C>;
         any = any || offered;
@@ -162,21 +163,22 @@ __global__ void __launch_bounds__(threads, 2)
       __syncwarp();
 #pragma unroll 1
       for (int h = 0; h < 2; ++h) {
-        C bound = __shfl_sync(full_mask, worst[i], h * tile_lanes);
-        const int64_t row_slot = a0 + (2 * warp + h) * Shape::R + i;
+        const int row = (2 * warp + h) * Shape::R + i;
+        C last = worst[row];
 #pragma unroll 1
         for (int base = 0; base < Shape::cols; base += warp_size) {
           const C value = offers[warp][h][base + lane];
-          unsigned offered = __ballot_sync(full_mask, value < bound);
+          unsigned offered = __ballot_sync(full_mask, value < last);
           while (offered) {
             const int from = __ffs(static_cast<int>(offered)) - 1;
             offered &= offered - 1;
             const C next = __shfl_sync(full_mask, value, from);
-            if (next < bound)
-              bound = insert(lists.of(split, s.a.position(row_slot)), next, s.b.position(b0 + base + from));
+            if (next < last)
+              last = insert(lists.of(split, s.a.position(a0 + row)), next, s.b.position(b0 + base + from));
           }
         }
-        if (half == h) worst[i] = bound;
+        __syncwarp();
+        if (lane == 0) worst[row] = last;
       }
       __syncwarp();
     }

@@ -23,10 +23,22 @@ from pyal.strategies.registry import strategy
 Chooser = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
 
 
-@strategy("typiclust", aliases=("tpc_rp", "typiclust_rp"), memory="O(N + clusters d)",
-          citation="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794")
-def typiclust(pool: Pool, batch_size: int, *, rng: np.random.Generator, max_clusters: int = 500,
-              min_cluster_size: int = 5, k_nn: int = 20, squared: bool = True) -> NDArray[np.int64]:
+@strategy(
+    "typiclust",
+    aliases=("tpc_rp", "typiclust_rp"),
+    memory="O(N + clusters d)",
+    citation="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794",
+)
+def typiclust(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    max_clusters: int = 500,
+    min_cluster_size: int = 5,
+    k_nn: int = 20,
+    squared: bool = True,
+) -> NDArray[np.int64]:
     """The most typical row of each cluster, clusters with the fewest labels first.
 
     Typicality is 1 / (mean squared distance to the k nearest rows + 1e-5), k = min(k_nn, half the rows left in the
@@ -43,16 +55,26 @@ def typiclust(pool: Pool, batch_size: int, *, rng: np.random.Generator, max_clus
 
 
 @strategy("supclust", memory="O(N + clusters (d + clusters))", citation="Ono et al. 2024, arXiv:2403.03741")
-def supclust(pool: Pool, batch_size: int, *, rng: np.random.Generator, temperature: float = 1.0, fraction: float = 0.10,
-             max_clusters: int = 500, min_cluster_size: int = 5, k_nn: int = 20,
-             squared: bool = True) -> NDArray[np.int64]:
+def supclust(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+    fraction: float = 0.10,
+    max_clusters: int = 500,
+    min_cluster_size: int = 5,
+    k_nn: int = 20,
+    squared: bool = True,
+) -> NDArray[np.int64]:
     """Of each cluster's most typical rows the one closest to the other clusters.
 
-    Clusters, their order and typicality as in typiclust, with max_clusters, min_cluster_size, k_nn and squared. Of the rows left in a cluster the most typical `fraction` is
-    kept (at least one), and of those the row with the largest 1 / (weighted mean distance to the other centres) is
-    picked, weights softmax(-|c_i - c_j| / temperature) over all other clusters, plain Euclidean distances. On
-    normalised rows the distances between centres hardly differ and temperature=1, the paper's, weighs all about
-    equally. One cluster has no others: then typiclust. Memory O(N + clusters (d + clusters)).
+    Clusters, their order and typicality as in typiclust, with max_clusters, min_cluster_size, k_nn and squared. Of the
+    rows left in a cluster the most typical `fraction` is kept (at least one), and of those the row with the largest
+    1 / (weighted mean distance to the other centres) is picked, weights softmax(-|c_i - c_j| / temperature) over all
+    other clusters, plain Euclidean distances. On normalised rows the distances between centres hardly differ, and
+    temperature=1, the paper's, weighs all about equally. One cluster has no others: then typiclust. Memory
+    O(N + clusters (d + clusters)).
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction!r}")
@@ -61,8 +83,9 @@ def supclust(pool: Pool, batch_size: int, *, rng: np.random.Generator, temperatu
     centers, assignment = _clustering(pool, batch_size, rng, max_clusters)
     if len(centers) == 1:
         return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
-    sup = as_numpy(kernels.sup_scores(pool.X, centers, assignment, temperature=float(temperature),
-                                      n_jobs=pool.n_jobs), "scores")
+    sup = as_numpy(
+        kernels.sup_scores(pool.X, centers, assignment, temperature=float(temperature), n_jobs=pool.n_jobs), "scores"
+    )
 
     def most_central(groups: NDArray[np.int64], typical: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(top_fraction_filter(typical, groups, fraction), sup, -np.inf)
@@ -95,7 +118,9 @@ def top_fraction_filter(scores: Any, groups: Any, fraction: float) -> NDArray[np
     return mask
 
 
-def _clustering(pool: Pool, batch_size: int, rng: np.random.Generator, max_clusters: int) -> tuple[Any, NDArray[np.int64]]:
+def _clustering(
+    pool: Pool, batch_size: int, rng: np.random.Generator, max_clusters: int
+) -> tuple[Any, NDArray[np.int64]]:
     """Centres, where X lives, and assignment, on the host."""
     if int(max_clusters) < 1:
         raise ValueError(f"max_clusters must be at least 1; got {max_clusters!r}")
@@ -104,8 +129,15 @@ def _clustering(pool: Pool, batch_size: int, rng: np.random.Generator, max_clust
     return centers, as_numpy(assignment, "assignment").astype(np.int64, copy=False)
 
 
-def _round_robin(pool: Pool, batch_size: int, assignment: NDArray[np.int64], min_cluster_size: int, k_nn: int,
-                 squared: bool, choose: Chooser) -> NDArray[np.int64]:
+def _round_robin(
+    pool: Pool,
+    batch_size: int,
+    assignment: NDArray[np.int64],
+    min_cluster_size: int,
+    k_nn: int,
+    squared: bool,
+    choose: Chooser,
+) -> NDArray[np.int64]:
     """One pick per cluster and round. A round's picks do not depend on each other, so that it is scored as a whole."""
     if int(k_nn) < 1:
         raise ValueError(f"k_nn must be at least 1; got {k_nn!r}")
@@ -127,17 +159,25 @@ def _round_robin(pool: Pool, batch_size: int, assignment: NDArray[np.int64], min
     return np.array(picks, np.int64)
 
 
-def _best_of_each(pool: Pool, groups: NDArray[np.int64], visited: NDArray[np.int64], left: NDArray[np.int64], k_nn: int,
-                  squared: bool, choose: Chooser) -> NDArray[np.int64]:
-    """The row with the largest score of each visited cluster, in the order of `visited`, ties to the lowest position."""
+def _best_of_each(
+    pool: Pool,
+    groups: NDArray[np.int64],
+    visited: NDArray[np.int64],
+    left: NDArray[np.int64],
+    k_nn: int,
+    squared: bool,
+    choose: Chooser,
+) -> NDArray[np.int64]:
+    """The row of the largest score in each visited cluster, in the order of `visited`, ties to the lowest position."""
     k_of = np.zeros(len(left) + 1, np.int64)  # the last entry is that of group -1
     k_of[visited] = np.clip(left[visited] // 2, 1, k_nn)
     k_of_row = k_of[groups]
     typical = np.full(pool.n, -np.inf)
     for k in np.unique(k_of[visited]):
         here = k_of_row == k
-        found = kernels.typicality(pool.X, int(k), groups=np.where(here, groups, -1), squared=squared,
-                                   n_jobs=pool.n_jobs)
+        found = kernels.typicality(
+            pool.X, int(k), groups=np.where(here, groups, -1), squared=squared, n_jobs=pool.n_jobs
+        )
         typical[here] = as_numpy(found, "typicality")[here]
     active = np.where(k_of_row > 0, groups, -1)
     score = choose(active, typical)

@@ -27,21 +27,29 @@ def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions
     h = pool.X if pool.features is None else pool.features
     q = _residuals(pool, np.float64 if h.dtype == "float64" else np.float32)
     if parts == 1:
-        return as_numpy(kernels.d2_sampling(h, batch_size, q=q, candidates=pool.candidates, random_state=rng,
-                                            n_jobs=pool.n_jobs), "positions")
+        return as_numpy(
+            kernels.d2_sampling(h, batch_size, q=q, candidates=pool.candidates, random_state=rng, n_jobs=pool.n_jobs),
+            "positions",
+        )
     picks = []
     shares = np.array_split(np.arange(batch_size), parts)
     for part, share in zip(np.array_split(rng.permutation(pool.candidates), parts), shares, strict=True):
         if len(share):
-            picks.append(as_numpy(kernels.d2_sampling(h, len(share), q=q, candidates=np.sort(part), random_state=rng,
-                                                      n_jobs=pool.n_jobs), "positions"))
+            picks.append(
+                as_numpy(
+                    kernels.d2_sampling(
+                        h, len(share), q=q, candidates=np.sort(part), random_state=rng, n_jobs=pool.n_jobs
+                    ),
+                    "positions",
+                )
+            )
     return np.concatenate(picks)
 
 
 def _residuals(pool: Pool, dtype: type) -> NDArray[np.floating]:
     """(N, C) onehot(argmax p) - p, the difference taken in float64."""
     assert pool.proba is not None
-    q = np.empty((pool.n, pool.proba.shape[-1]), dtype)
+    q: NDArray[np.floating] = np.empty((pool.n, pool.proba.shape[-1]), dtype)
     for part, passes in pool.proba_blocks():
         p = passes.mean(axis=0)
         top = p.argmax(axis=1)

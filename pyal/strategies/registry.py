@@ -41,8 +41,15 @@ class Strategy:
 _registered: dict[str, Strategy] = {}
 
 
-def strategy(name: str, *, aliases: tuple[str, ...] = (), needs: tuple[str, ...] = (), memory: str = "O(N)",
-             citation: str = "", scores: Callable[..., Any] | None = None) -> Callable[[Function], Function]:
+def strategy(
+    name: str,
+    *,
+    aliases: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
+    memory: str = "O(N)",
+    citation: str = "",
+    scores: Callable[..., Any] | None = None,
+) -> Callable[[Function], Function]:
     """Registers the decorated function `f(pool, batch_size, *, rng, **options)` under `name`; returns it unchanged.
 
     f is given a `Pool` and returns `batch_size` distinct positions out of pool.candidates in the order picked; its
@@ -120,11 +127,12 @@ def _check_types(name: str, function: Callable[..., Any], given: Mapping[str, An
         wanted = typing.get_args(hints.get(word)) or (hints.get(word),)
         if not all(kind in _KINDS for kind in wanted):
             continue
-        boolean = type(value).__name__ in ("bool", "bool_")
-        if not any(isinstance(value, _KINDS[kind][0]) and (boolean <= (kind is bool)) or boolean and kind is bool
-                   for kind in wanted):
-            raise TypeError(f"option {word!r} of strategy {name!r} must be "
-                            f"{' or '.join(_KINDS[kind][1] for kind in wanted)}; got {value!r}")
+        boolean = type(value).__name__ in ("bool", "bool_")  # a bool is an int to Python, and must not pass for one
+        if not any(kind is bool if boolean else isinstance(value, _KINDS[kind][0]) for kind in wanted):
+            raise TypeError(
+                f"option {word!r} of strategy {name!r} must be "
+                f"{' or '.join(_KINDS[kind][1] for kind in wanted)}; got {value!r}"
+            )
 
 
 _KINDS: dict[Any, tuple[type, str]] = {

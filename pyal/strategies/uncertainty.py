@@ -23,6 +23,7 @@ def least_confidence_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[
 
 def margin_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     """(N,) the second largest probability - the largest."""
+
     def metric(p: NDArray[np.float64]) -> NDArray[np.float64]:
         two = np.partition(p, -2, axis=-1)[..., -2:]
         return np.asarray(two[..., 0] - two[..., 1])
@@ -32,6 +33,7 @@ def margin_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64
 
 def entropy_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     """(N,) entropy in nats."""
+
     def metric(p: NDArray[np.float64]) -> NDArray[np.float64]:
         logs = np.log(p, out=np.zeros_like(p), where=p > 0)  # p log p is 0 at 0
         return np.asarray(-(p * logs).sum(axis=-1)) + 0.0
@@ -39,10 +41,19 @@ def entropy_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float6
     return _scores(pool, aggregate, metric)
 
 
-@strategy("least_confidence", needs=("proba",), scores=least_confidence_scores,
-          citation="Lewis & Gale 1994, arXiv:cmp-lg/9407020")
-def least_confidence(pool: Pool, batch_size: int, *, rng: np.random.Generator,
-                     aggregate: str = "probs") -> NDArray[np.int64]:
+@strategy(
+    "least_confidence",
+    needs=("proba",),
+    scores=least_confidence_scores,
+    citation="Lewis & Gale 1994, arXiv:cmp-lg/9407020",
+)
+def least_confidence(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,  # noqa: ARG001
+    aggregate: str = "probs",
+) -> NDArray[np.int64]:
     """The rows whose most probable class has the lowest probability.
 
     Score 1 - max_c p_c, in float64. aggregate: "probs" or "metric", what is averaged over T passes. Memory O(N).
@@ -51,7 +62,7 @@ def least_confidence(pool: Pool, batch_size: int, *, rng: np.random.Generator,
 
 
 @strategy("margin", needs=("proba",), scores=margin_scores, citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
-def margin(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:
+def margin(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:  # noqa: ARG001
     """The rows whose two most probable classes lie closest together.
 
     Score p_(2) - p_(1), in float64. aggregate: "probs" or "metric", what is averaged over T passes. Memory O(N).
@@ -60,7 +71,7 @@ def margin(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: 
 
 
 @strategy("entropy", needs=("proba",), scores=entropy_scores, citation="Shannon 1948; Settles 2009, section 2.1")
-def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:
+def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:  # noqa: ARG001
     """The rows with the largest entropy of the class probabilities.
 
     Score -sum_c p_c log p_c in nats, in float64, 0 log 0 being 0. aggregate: "probs" or "metric", what is averaged
@@ -69,8 +80,9 @@ def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate:
     return _largest(pool, batch_size, entropy_scores(pool, aggregate=aggregate))
 
 
-def _scores(pool: Pool, aggregate: str,
-            metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+def _scores(
+    pool: Pool, aggregate: str, metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
     if aggregate not in ("probs", "metric"):
         raise ValueError(f"aggregate must be 'probs' or 'metric'; got {aggregate!r}")
     scores = np.empty(pool.n)
