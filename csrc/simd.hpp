@@ -126,6 +126,10 @@ inline vec<compute_t<T>> load_partial(const T* p, int64_t count) {
 // Sum of the lanes in a fixed order: halves, then halves of halves.
 template <class V>
 inline V sum_lanes(vec<V> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 4) return _mm512_reduce_add_ps((__m512)v);
+  if constexpr (sizeof(V) == 8) return _mm512_reduce_add_pd((__m512d)v);
+#endif
   V part[lanes<V>];
   store(part, v);
   for (int width = lanes<V> / 2; width > 0; width /= 2)

@@ -1,6 +1,7 @@
-// Three kinds of knowledge about a candidate: a bound from a join (cheap, loose by the error of the filter), its gain as of
-// some entry of the log (exact), its gain as of now. The top of the heap catches up exactly, by the log entries it has missed or
-// from all rows; when that has cost as much as a join would (the first picks lower every gain), a join bounds all anew.
+// What is known of a candidate is a value as of some entry of the log: its gain, or an upper bound from a join (cheap, loose
+// by the error of the filter). Subtracting exactly what the log has cost it since makes either a value as of now. The top of
+// the heap catches up so; where it then is only a bound, its gain is added up from all rows. When all this has cost as much as
+// a join would (the first picks lower every gain), a join bounds all candidates anew.
 #include "herding.hpp"
 
 #include "../heap.hpp"
@@ -10,14 +11,26 @@
 namespace pyal::cpu {
 namespace {
 
-constexpr int64_t wave_rows = 32, row_chunk = 512, buffer_rows = 256;
+constexpr int64_t wave_rows = 32, row_chunk = 512;
 
-// How many pairs the filter bounds in the time of one exact kernel value, roughly; it only balances work.
+// How many pairs a join bounds in the time of one exact kernel value, roughly; it only balances work.
 #if defined(__AMX_BF16__)
 constexpr double filter_speed = 24;
 #else
-constexpr double filter_speed = 4;
+constexpr double filter_speed = 6;
 #endif
+
+// Gains are compared after rounding: those of equal rows may have been added up along different histories and differ in
+// their last bits, and must still count as a tie. Well below what the kernel values themselves are good for.
+template <class V>
+double comparable(double gain) {
+  if constexpr (sizeof(V) == 4) return static_cast<double>(static_cast<float>(gain));
+  uint64_t bits;
+  std::memcpy(&bits, &gain, sizeof(bits));
+  bits = (bits + (uint64_t(1) << 11)) & ~((uint64_t(1) << 12) - 1);
+  std::memcpy(&gain, &bits, sizeof(bits));
+  return gain;
+}
 
 // exp(x) for x <= 0 to about 1 ulp, not below exp(-87).
 inline vec<float> exponential(vec<float> x) {
@@ -34,8 +47,7 @@ inline vec<float> exponential(vec<float> x) {
   return (vec<float>)((vec<int32_t>)y + (whole << 23));
 }
 
-inline void kernel_values(float* sqdist, int64_t count, double minus_inverse) {
-  for (int64_t i = count; i % lanes<float>; ++i) sqdist[i] = 0;
+inline void kernel_values(float* sqdist, int64_t count, double minus_inverse) {  // in place, in whole vectors
   for (int64_t i = 0; i < count; i += lanes<float>)
     store(sqdist + i, exponential(load(sqdist + i) * static_cast<float>(minus_inverse)));
 }
@@ -57,11 +69,13 @@ struct Layout {
   V* m;
   float* weight;       // (n,) for the bounds, rounded up
   double* joined;      // (n,) gain from the last join
-  double* gain;        // (n,) exact as of log entry `seen`
-  int64_t* seen;       // (n,) -1: gain not known
+  double* value;       // (n,) gain or bound on it, as of log entry `seen`
+  int64_t* seen;       // (n,)
+  uint8_t* exact;      // (n,) value is the gain
   Rise<V>* log;        // ring of n
-  V* value;            // (n,) kernel values of the pick
+  V* similarity;       // (n,) kernel values of the pick
   HeapEntry<double>* heap;
+  double* parts;       // (chunks, wave_rows) of a wave's gains
   float* column_parts; // (threads, 3 x columns of a block)
   Join<T> join;
 
@@ -71,11 +85,13 @@ struct Layout {
         m(arena.take<V>(p.X.rows)),
         weight(arena.take<float>(p.X.rows)),
         joined(arena.take<double>(p.X.rows)),
-        gain(arena.take<double>(p.X.rows)),
+        value(arena.take<double>(p.X.rows)),
         seen(arena.take<int64_t>(p.X.rows)),
+        exact(arena.take<uint8_t>(p.X.rows)),
         log(arena.take<Rise<V>>(p.X.rows)),
-        value(arena.take<V>(p.X.rows)),
+        similarity(arena.take<V>(p.X.rows)),
         heap(arena.take<HeapEntry<double>>(p.X.rows)),
+        parts(arena.take<double>((p.X.rows + row_chunk - 1) / row_chunk * wave_rows + wave_rows)),
         column_parts(arena.take<float>(threads * 3 * block_columns(p.X.cols))),
         join(p.X.cols, 1, threads, arena) {}
 
@@ -164,36 +180,37 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
   for (int64_t i = 0; i < n; ++i) {
     s.m[i] = 0;
     s.weight[i] = p.weights ? static_cast<float>(p.weights[i] * (1 + 0x1p-20)) : 1.0f;
-    s.seen[i] = -1;
+    s.seen[i] = 0;
+    s.exact[i] = 0;
   }
   const auto weight = [&](int64_t i) { return p.weights ? p.weights[i] : 1.0; };
 
-  // Calls visit(b, k(x_b, center)) for b in [0, count), in order, x_b given by row_of(b).
-  const auto values = [&](const T* center, int64_t count, auto&& row_of, auto&& visit) {
-    V buffer[buffer_rows + lanes<V>];
-    for (int64_t b0 = 0; b0 < count; b0 += buffer_rows) {
-      const int64_t size = at_most(buffer_rows, count - b0);
-      for (int64_t b = 0; b < size; b += 4) {
-        const T* four[4];
-        for (int r = 0; r < 4; ++r) four[r] = row_of(b0 + at_most(b + r, size - 1));
-        sqdist4(four, center, d, buffer + b);
-      }
-      kernel_values(buffer, size, minus_inverse);
-      for (int64_t b = 0; b < size; ++b) visit(b0 + b, buffer[b]);
+  // k(x_b, center_c) for up to four centres at a time into values[c * row_chunk + b], b in [0, count) <= row_chunk.
+  const auto values = [&](const T* const* centers, int64_t n_centers, int64_t count, auto&& row_of, V* out) {
+    const T* four[4];
+    for (int64_t r = 0; r < 4; ++r) four[r] = centers[at_most(r, n_centers - 1)];
+    for (int64_t b = 0; b < count; ++b) {
+      V sq[4];
+      sqdist4(four, row_of(b), d, sq);
+      for (int64_t r = 0; r < n_centers; ++r) out[r * row_chunk + b] = sq[r];
+    }
+    for (int64_t r = 0; r < n_centers; ++r) {
+      for (int64_t b = count; b % lanes<V>; ++b) out[r * row_chunk + b] = 0;
+      kernel_values(out + r * row_chunk, count, minus_inverse);
     }
   };
-  const auto values_of = [&](const T* center) {  // into s.value, all rows
+  const auto values_of = [&](const T* center) {  // into s.similarity, all rows
     return parallel_for(control, n_chunks, [&](int64_t item, int) {
-      const int64_t first = item * row_chunk;
-      values(
-          center, at_most(row_chunk, n - first), [&](int64_t b) { return rows[first + b]; },
-          [&](int64_t b, V value) { s.value[first + b] = value; });
+      V buffer[row_chunk];
+      const int64_t first = item * row_chunk, count = at_most(row_chunk, n - first);
+      values(&center, 1, count, [&](int64_t b) { return rows[first + b]; }, buffer);
+      std::memcpy(s.similarity + first, buffer, static_cast<size_t>(count) * sizeof(V));
     });
   };
   for (int64_t c = 0; c < p.covered.size; ++c) {
     if (!values_of(row(p.X, p.covered.data[c]))) return false;
     for (int64_t i = 0; i < n; ++i)
-      if (s.value[i] > s.m[i]) s.m[i] = s.value[i];
+      if (s.similarity[i] > s.m[i]) s.m[i] = s.similarity[i];
   }
 
   const Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
@@ -210,8 +227,11 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
 
   if (!join(0, 0.4)) return false;
   constexpr double margin = 1 + 1e-4;  // single precision sums of the join
-  for (int64_t c = 0; c < n_candidates; ++c)
-    s.heap[c] = {s.joined[candidates.position(c)] * margin, candidates.position(c)};
+  for (int64_t c = 0; c < n_candidates; ++c) {
+    const int64_t i = candidates.position(c);
+    s.value[i] = s.joined[i] * margin;
+    s.heap[c] = {s.value[i], i};
+  }
   int64_t left = n_candidates;
   Heap<double> heap(s.heap, left);
 
@@ -221,7 +241,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
     const double done = 0.4 + 0.6 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
     double reached = -1;
     const auto settled = [&](const HeapEntry<double>& top) {  // a gain of 0 cannot fall
-      return s.seen[top.position] == logged || top.bound == 0;
+      return (s.seen[top.position] == logged && s.exact[top.position]) || top.bound == 0;
     };
     while (!settled(heap.top())) {
       if (spent > join_cost) {
@@ -229,7 +249,12 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
         if (!join(done, done)) return false;
         for (int64_t e = 0; e < left; ++e) {
           const int64_t i = s.heap[e].position;
-          if (s.joined[i] * margin < s.heap[e].bound && s.seen[i] != logged) s.heap[e].bound = s.joined[i] * margin;
+          const double bound = s.joined[i] * margin;
+          if (bound < s.heap[e].bound) s.heap[e].bound = bound;
+          if (s.exact[i] && logged - s.seen[i] < n) continue;
+          if (bound < s.value[i]) s.value[i] = bound;
+          s.seen[i] = logged;
+          s.exact[i] = 0;
         }
         heap = Heap<double>(s.heap, left);
         continue;
@@ -242,53 +267,87 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
         wave[size++] = top;
         heap.pop();
       }
-      const auto update = [&](int64_t w, int) {
-        const int64_t j = wave[w].position, missed = logged - s.seen[j];
-        double gain = 0;
-        if (s.seen[j] < 0 || missed >= n) {
-          values(
-              rows[j], n, [&](int64_t i) { return rows[i]; },
-              [&](int64_t i, V value) {
-                if (value > s.m[i]) gain += weight(i) * (static_cast<double>(value) - static_cast<double>(s.m[i]));
-              });
-        } else {
-          gain = s.gain[j];
-          const int64_t first = s.seen[j];
-          const auto entry = [&](int64_t e) -> const Rise<V>& { return s.log[(first + e) % n]; };
-          values(
-              rows[j], missed, [&](int64_t e) { return rows[entry(e).position]; },
-              [&](int64_t e, V value) {
-                const Rise<V>& rise = entry(e);
-                if (value <= rise.before) return;
-                const double lost = value > rise.after ? static_cast<double>(rise.after) - static_cast<double>(rise.before)
-                                                       : static_cast<double>(value) - static_cast<double>(rise.before);
-                gain -= weight(rise.position) * lost;
-              });
-          if (gain < 0) gain = 0;  // rounding of the running difference
-        }
-        s.gain[j] = gain;
-        wave[w].bound = gain;
-      };
+      // A wave goes chunk by chunk of rows (or of the log), all its candidates against a chunk while that is in cache;
+      // parts are added in chunk order, so the threads do not show.
+      bool anew = false;
+      int64_t oldest = logged;
       for (int64_t w = 0; w < size; ++w) {
         const int64_t seen = s.seen[wave[w].position];
-        spent += static_cast<double>(seen < 0 ? n : at_most(n, logged - seen));
+        const bool from_rows = seen == logged || logged - seen >= n;
+        if (w == 0) anew = from_rows;
+        if (from_rows != anew) {  // one kind per wave; the rest goes back
+          for (int64_t rest = w; rest < size; ++rest) heap.push(wave[rest]);
+          size = w;
+          break;
+        }
+        if (!anew && seen < oldest) oldest = seen;
+        spent += static_cast<double>(anew ? n : logged - seen);
       }
-      if (!parallel_for(control, size, update, done, done)) return false;
+      const int64_t first = anew ? 0 : oldest, total = anew ? n : logged - oldest;
+      const int64_t chunks = (total + row_chunk - 1) / row_chunk;
+      const auto update = [&](int64_t item, int) {
+        V buffer[4 * row_chunk];
+        const int64_t begin = first + item * row_chunk, count = at_most(row_chunk, total - item * row_chunk);
+        for (int64_t w0 = 0; w0 < size; w0 += 4) {
+          const T* centers[4];
+          const int64_t n_centers = at_most(4, size - w0);
+          int64_t seen_least = logged;
+          for (int64_t r = 0; r < n_centers; ++r) {
+            centers[r] = rows[wave[w0 + r].position];
+            seen_least = at_most(seen_least, s.seen[wave[w0 + r].position]);
+            s.parts[item * wave_rows + w0 + r] = 0;
+          }
+          if (!anew && seen_least >= begin + count) continue;
+          if (anew)
+            values(centers, n_centers, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
+          else
+            values(centers, n_centers, count, [&](int64_t b) { return rows[s.log[(begin + b) % n].position]; }, buffer);
+          for (int64_t r = 0; r < n_centers; ++r) {
+            const V* value = buffer + r * row_chunk;
+            double part = 0;
+            if (anew) {
+              for (int64_t b = 0; b < count; ++b) {
+                const double rise = static_cast<double>(value[b]) - static_cast<double>(s.m[begin + b]);
+                part += rise > 0 ? weight(begin + b) * rise : 0;
+              }
+            } else {
+              const int64_t seen = s.seen[wave[w0 + r].position];
+              for (int64_t b = seen > begin ? seen - begin : 0; b < count; ++b) {
+                const Rise<V>& rise = s.log[(begin + b) % n];
+                if (value[b] <= rise.before) continue;
+                const V top = value[b] < rise.after ? value[b] : rise.after;
+                part -= weight(rise.position) * (static_cast<double>(top) - static_cast<double>(rise.before));
+              }
+            }
+            s.parts[item * wave_rows + w0 + r] = part;
+          }
+        }
+      };
+      if (!parallel_for(control, chunks, update, done, done)) return false;
       for (int64_t w = 0; w < size; ++w) {
-        s.seen[wave[w].position] = logged;
-        if (wave[w].bound > reached) reached = wave[w].bound;
+        const int64_t j = wave[w].position;
+        double value = anew ? 0 : s.value[j];
+        for (int64_t item = 0; item < chunks; ++item) value += s.parts[item * wave_rows + w];
+        s.value[j] = value > 0 ? value : 0;  // the running difference is rounded
+        s.seen[j] = logged;
+        if (anew) s.exact[j] = 1;
+        if (s.exact[j])
+          wave[w].bound = comparable<V>(s.value[j]);
+        else if (s.value[j] * (1 + 0x1p-20) < wave[w].bound)
+          wave[w].bound = s.value[j] * (1 + 0x1p-20);
+        if (s.exact[j] && wave[w].bound > reached) reached = wave[w].bound;
         heap.push(wave[w]);
       }
     }
     const HeapEntry<double> best = heap.top();
     heap.pop();
     p.positions[picked] = best.position;
-    p.gains[picked] = best.bound / static_cast<double>(n);
+    p.gains[picked] = best.bound > 0 ? s.value[best.position] / static_cast<double>(n) : 0;
     if (!values_of(rows[best.position])) return false;
     for (int64_t i = 0; i < n; ++i)
-      if (s.value[i] > s.m[i]) {
-        s.log[logged++ % n] = {i, s.m[i], s.value[i]};
-        s.m[i] = s.value[i];
+      if (s.similarity[i] > s.m[i]) {
+        s.log[logged++ % n] = {i, s.m[i], s.similarity[i]};
+        s.m[i] = s.similarity[i];
       }
   }
   return true;

@@ -1,5 +1,9 @@
-// Four rows a warp and one read of X a pick: each launch compares all candidates with the last pick, and its last block
-// takes the best of them as the next, so batch_size picks are batch_size launches and the host never looks.
+// Two ways to a pick, with the same m to the bit, both without the host looking.
+// Plain, for the first picks and while X is small: one read of X, four rows a warp; the last block takes the best row.
+// Lazy: m only falls, so a stale m is an upper bound. Of each 32 rows a warp brings up to date, highest bound first,
+// those whose bound reaches the largest up-to-date m known so far (`reached`, shared by all), and each only until it
+// falls below that. A launch before it seeds `reached` with the best rows of the pick before. Which rows are visited
+// depends on the timing of the warps; the pick does not: a row that was left stale is below some m that is up to date.
 // A pick gets m = -1, below every distance, and stays there.
 #include "../warp.cuh"
 #include "k_center_greedy.hpp"
@@ -8,6 +12,16 @@ namespace pyal::cuda {
 namespace {
 
 constexpr int group = 4;  // rows of a warp at a time: as many independent loads in flight
+constexpr int ahead = 8;  // centres of a warp at a time where it has one row only
+constexpr int64_t plain_picks = 4;  // while most bounds still fall with every pick
+constexpr int64_t lazy_bytes = int64_t{1} << 28;  // of X: below that a pass over it costs less than a second launch
+
+using Bits = unsigned long long;  // of an m >= 0: in the same order
+
+__device__ Bits to_bits(float m) { return __float_as_uint(m); }
+__device__ Bits to_bits(double m) { return static_cast<Bits>(__double_as_longlong(m)); }
+__device__ void from_bits(Bits bits, float& m) { m = __uint_as_float(static_cast<unsigned>(bits)); }
+__device__ void from_bits(Bits bits, double& m) { m = __longlong_as_double(static_cast<long long>(bits)); }
 
 template <class T>
 struct Scratch {
@@ -15,14 +29,20 @@ struct Scratch {
   Rows<T> rows;  // the candidates
   bool vectorized;
   Arena arena;
-  C* m;
+  bool lazy;
+  C* m;           // (candidates,)
+  int* seen;      // (candidates,) how many picks after the plain ones m has been compared with
+  Bits* reached;  // (batch_size,) the largest m known to be up to date
   GridBest<C> best;
 
   Scratch(const KCenterGreedyParams<T>& p, void* base)
       : rows(rows_at(p.X, p.candidates)),
         vectorized(vectorizable(p.X.data, p.X.cols)),
         arena(base),
+        lazy(p.batch_size > plain_picks && rows.size * rows.d * static_cast<int64_t>(sizeof(T)) >= lazy_bytes),
         m(arena.take<C>(rows.size)),
+        seen(arena.take<int>(lazy ? rows.size : 0)),
+        reached(arena.take<Bits>(lazy ? p.batch_size : 0)),
         best(arena) {}
 };
 
@@ -63,6 +83,15 @@ __global__ void k_center_cover_kernel(Rows<T> rows, Rows<T> covered, bool vector
   }
 }
 
+// By one thread.
+template <class T>
+__device__ void take(const KCenterGreedyParams<T>& p, const Rows<T>& rows, compute_t<T>* m, Best<compute_t<T>> best,
+                     int64_t t) {
+  p.positions[t] = rows.position(best.position);
+  p.sqradius[t] = best.value;
+  m[best.position] = -1;
+}
+
 // Brings m up to date with the last pick and makes pick t.
 template <class T>
 __global__ void k_center_step_kernel(KCenterGreedyParams<T> p, Rows<T> rows, bool vectorized, compute_t<T>* m,
@@ -100,9 +129,76 @@ __global__ void k_center_step_kernel(KCenterGreedyParams<T> p, Rows<T> rows, boo
     best.position = min(low, rows.size - 1);
     best.value = m[best.position];
   }
-  p.positions[t] = rows.position(best.position);
-  p.sqradius[t] = best.value;
-  m[best.position] = -1;
+  take(p, rows, m, best, t);
+}
+
+// The m of a candidate that has been compared with `known` of the t picks, by a warp: up to date if known is t on return,
+// and else below `enough`.
+template <class T>
+__device__ compute_t<T> catch_up(const KCenterGreedyParams<T>& p, const Rows<T>& rows, bool vectorized, int64_t candidate,
+                                 compute_t<T> m, compute_t<T> enough, int64_t t, int64_t& known) {
+  const T* row[1] = {rows.row(candidate)};
+  while (known < t && m >= enough) {
+    const T* center[ahead];
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) center[k] = p.X.data + p.positions[min(known + k, t - 1)] * p.X.cols;
+    compute_t<T> sqdist[1][ahead];
+    warp_pairs<SquaredDifference>(row, center, rows.d, vectorized, sqdist);
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) m = min(m, sqdist[0][k]);
+    known = min(known + ahead, t);
+  }
+  return m;
+}
+
+// A warp for each block's best of pick t - 1.
+template <class T>
+__global__ void k_center_seed_kernel(KCenterGreedyParams<T> p, Scratch<T> s, int64_t blocks, int64_t t) {
+  const int64_t b = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
+  if (b >= blocks) return;
+  const int64_t i = s.best.positions[b];
+  if (i >= s.rows.size || s.m[i] < 0) return;  // the block had none, or it is the pick
+  int64_t known = plain_picks - 1 + s.seen[i];
+  const auto m = catch_up(p, s.rows, s.vectorized, i, s.m[i], compute_t<T>(0), t, known);
+  __syncwarp();
+  if (threadIdx.x % warp_size != 0) return;
+  s.m[i] = m;
+  s.seen[i] = static_cast<int>(known - (plain_picks - 1));
+  atomicMax(s.reached + t, to_bits(m));
+}
+
+template <class T>
+__global__ void k_center_lazy_kernel(KCenterGreedyParams<T> p, Scratch<T> s, int64_t t) {
+  using C = compute_t<T>;
+  const int lane = threadIdx.x % warp_size;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * threads;
+  const volatile Bits* reached = s.reached + t;
+  Best<C> best = worst_of_all<C>();
+  for (int64_t base = (static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size) * warp_size;
+       base < s.rows.size; base += step) {
+    const int64_t i = base + lane;
+    C m = i < s.rows.size ? s.m[i] : C(-1);
+    int64_t known = i < s.rows.size ? plain_picks - 1 + s.seen[i] : t;
+    while (true) {
+      C enough;
+      from_bits(__shfl_sync(full_mask, *reached, 0), enough);
+      const bool visit = known < t && m >= enough;
+      const Best<C> top = warp_best(visit ? Best<C>{m, lane} : worst_of_all<C>());
+      if (top.position == beyond_all) break;
+      const int owner = static_cast<int>(top.position);
+      int64_t caught_up = __shfl_sync(full_mask, static_cast<long long>(known), owner);
+      const C now = catch_up(p, s.rows, s.vectorized, base + owner, top.value, enough, t, caught_up);
+      if (lane == owner) {
+        s.m[i] = m = now;
+        known = caught_up;
+        s.seen[i] = static_cast<int>(known - (plain_picks - 1));
+        if (known == t) atomicMax(s.reached + t, to_bits(now));
+      }
+      __syncwarp();
+    }
+    if (known == t && m >= 0) best = better(best, Best<C>{m, i});
+  }
+  if (grid_best(best, s.best) && threadIdx.x == 0) take(p, s.rows, s.m, best, t);
 }
 
 }  // namespace
@@ -121,8 +217,20 @@ void k_center_greedy(const KCenterGreedyParams<T>& p, void* scratch, CUstream_st
   check(cudaMemsetAsync(s.best.arrived, 0, sizeof(unsigned), stream));
   k_center_cover_kernel<<<grid, threads, 0, stream>>>(s.rows, covered, s.vectorized, s.m);
   launched();
-  for (int64_t t = 0; t < p.batch_size; ++t) {
+  const int64_t plain = s.lazy ? plain_picks : p.batch_size;
+  for (int64_t t = 0; t < plain; ++t) {
     k_center_step_kernel<<<grid, threads, 0, stream>>>(p, s.rows, s.vectorized, s.m, s.best, t);
+    launched();
+  }
+  if (!s.lazy) return;
+  check(cudaMemsetAsync(s.seen, 0, s.rows.size * sizeof(int), stream));
+  check(cudaMemsetAsync(s.reached, 0, p.batch_size * sizeof(Bits), stream));
+  const unsigned lazy_grid = grid_for(s.rows.size, threads, max_partials);
+  for (int64_t t = plain; t < p.batch_size; ++t) {
+    const unsigned seeds = t == plain ? grid : lazy_grid;
+    k_center_seed_kernel<<<grid_for(seeds, warps), threads, 0, stream>>>(p, s, seeds, t);
+    launched();
+    k_center_lazy_kernel<<<lazy_grid, threads, 0, stream>>>(p, s, t);
     launched();
   }
 }
