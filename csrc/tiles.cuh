@@ -3,15 +3,15 @@
 //
 //   float   128 x 64 pairs, 8 x 4 a thread, slabs of 32 columns        double   64 x 64, 4 x 4, slabs of 16
 //
-// Thread (ty, tx) = (tid / 16, tid % 16) holds the pairs (ty * R + i, tx * S + j): the 16 threads of one ty, half a warp,
-// hold all pairs of its R rows.
+// Thread (ty, tx) = (tid / 16, tid % 16) holds the pairs (ty * R + i, tx * S + j): the 16 threads of one ty, half a
+// warp, hold all pairs of its R rows.
 //
-// Numerics: sums of squared differences, in one order everywhere: within a slab by column, then slab by slab (two levels
-// keep the error of a float sum over thousands of columns near that of pairwise summation). row_sqdists adds in that
-// very order, so a distance has the same bits whichever way it was computed, and from either side.
+// Numerics: sums of squared differences, in one order everywhere: within a slab by column, then slab by slab (two
+// levels keep the error of a float sum over thousands of columns near that of pairwise summation). row_sqdists adds in
+// that very order, so a distance has the same bits whichever way it was computed, and from either side.
 //
-// Shared memory holds a slab transposed. Two lanes load 8 consecutive columns of a row (one 32-byte sector of floats), a
-// warp loads 16 rows, and with the padding its stores meet no bank twice.
+// Shared memory holds a slab transposed. Two lanes load 8 consecutive columns of a row (one 32-byte sector of floats),
+// a warp loads 16 rows, and with the padding its stores meet no bank twice.
 #pragma once
 #include "warp.cuh"
 
@@ -80,8 +80,8 @@ __device__ inline void read4(const double* from, double* to) {
   to[0] = low.x, to[1] = low.y, to[2] = high.x, to[3] = high.y;
 }
 
-// sqdist[i][j] = |a_{a0 + row() + i} - b_{b0 + col() + j}|^2. Rows beyond the end count as zero: the epilogue leaves them
-// out. All threads of the block take part, and may write the memory again as soon as they return.
+// sqdist[i][j] = |a_{a0 + row() + i} - b_{b0 + col() + j}|^2. Rows beyond the end count as zero: the epilogue leaves
+// them out. All threads of the block take part, and may write the memory again as soon as they return.
 template <class TA, class TB, class C = compute_t<TA>>
 __device__ inline void tile_sqdists(const Rows<TA>& a, int64_t a0, bool a_vectorized, const Rows<TB>& b, int64_t b0,
                                     bool b_vectorized, typename Tile<C>::Memory& memory,

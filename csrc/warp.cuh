@@ -259,7 +259,9 @@ struct GridBest {
   unsigned* arrived;   // of arrives_last
 
   explicit GridBest(Arena& arena)
-      : values(arena.take<V>(max_partials)), positions(arena.take<int64_t>(max_partials)), arrived(arena.take<unsigned>(1)) {}
+      : values(arena.take<V>(max_partials)),
+        positions(arena.take<int64_t>(max_partials)),
+        arrived(arena.take<unsigned>(1)) {}
 };
 
 // True in all threads of one block of the grid, the last to come here: it sees all that the others wrote before.

@@ -1,8 +1,8 @@
-// One self-join counts the first gains; from then on a pick costs three launches: take the best candidate, list the rows
-// it newly covers and the candidates within twice the radius, subtract the former from the gains of the latter. Every
-// row is subtracted once, so all picks together cost at most another self-join, and the triangle inequality spares most
-// of it. The lengths of the lists stay on the device. Counts are integers: the order of the atomics does not show, and
-// tile_sqdists and row_sqdists give the same bits, so a row is covered by exactly those that counted it.
+// One self-join counts the first gains; from then on a pick costs three launches: take the best candidate, list the
+// rows it newly covers and the candidates within twice the radius, subtract the former from the gains of the latter.
+// Every row is subtracted once, so all picks together cost at most another self-join, and the triangle inequality spares
+// most of it. The lengths of the lists stay on the device. Counts are integers: the order of the atomics does not show,
+// and tile_sqdists and row_sqdists give the same bits, so a row is covered by exactly those that counted it.
 #include "../tiles.cuh"
 #include "ball_cover.hpp"
 

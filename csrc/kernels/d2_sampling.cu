@@ -1,8 +1,8 @@
-// The draws are one after another by nature, so one block makes them, with all its warps on the missed centres of the row
-// drawn. It keeps the running sums of the blocks of 256 weights in memory, so that a draw is one look for the first that
-// exceeds the target; a changed weight renews the sums from its block on. Everything is added by one thread in the order
-// that the contract states. What needs the whole GPU (the first weights, bringing all rows up to date) has grids of its
-// own; the latter is launched for every pick and returns at once where a draw was accepted.
+// The draws are one after another by nature, so one block makes them, with all its warps on the missed centres of the
+// row drawn. It keeps the running sums of the blocks of 256 weights in memory, so that a draw is one look for the first
+// that exceeds the target; a changed weight renews the sums from its block on. Everything is added by one thread in the
+// order that the contract states. What needs the whole GPU (the first weights, bringing all rows up to date) has grids
+// of its own; the latter is launched for every pick and returns at once where a draw was accepted.
 #include "../warp.cuh"
 #include "d2_sampling.hpp"
 
@@ -59,8 +59,8 @@ struct Scratch {
         best(arena) {}
 };
 
-// sqdist[r][k] between positions a[r] and b[k], by a warp. No contraction in the combination: the products of equal rows
-// must cancel to 0.
+// sqdist[r][k] between positions a[r] and b[k], by a warp. No contraction in the combination: the products of equal
+// rows must cancel to 0.
 template <int R, int K, class T>
 __device__ void sqdists(const Scratch<T>& s, const int64_t (&a)[R], const int64_t (&b)[K],
                         compute_t<T> (&sqdist)[R][K]) {
@@ -154,7 +154,7 @@ __global__ void d2_uniform_first_kernel(D2SamplingParams<T> p, Rows<T> rows) {
   p.positions[0] = rows.position(min(number, rows.size - 1));
 }
 
-// Weights from the centres; candidate *picked, where given, is the only centre and is out. seen as said.
+// Weights from the centres. With picked the only centre is the first pick, which is out from then on.
 template <class T>
 __global__ void d2_cover_kernel(Scratch<T> s, const int64_t* centers, int64_t n_centers, bool picked) {
   using C = compute_t<T>;
@@ -344,7 +344,8 @@ __device__ void settle(const D2SamplingParams<T>& p, const Scratch<T>& s, int64_
   renew_running(s.draws, block, values);
 }
 
-// One block. Decides pick t - 1 where its attempts failed (all rows are up to date then), and attempts pick t < batch_size.
+// One block. Decides pick t - 1 where its attempts failed (all rows are up to date then), and attempts pick t, where
+// there is one.
 template <class T>
 __global__ void d2_draw_kernel(D2SamplingParams<T> p, Scratch<T> s, int64_t t, bool first_draw) {
   using C = compute_t<T>;

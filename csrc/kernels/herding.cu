@@ -1,10 +1,10 @@
 // A self-join gives the first gains. From then on a pick takes: one read of X that raises m and counts the rows raised,
 // the list of those rows in ascending order, their part in every candidate's gain (tiles of candidates x list), and the
-// best candidate. A candidate's gain is added up by the same threads in the same order every time, so gains are the same
-// from run to run and equal for equal rows. The length of the list stays on the device.
+// best candidate. A candidate's gain is added up by the same threads in the same order every time, so gains are the
+// same from run to run and equal for equal rows. The length of the list stays on the device.
 //
-// With old and new m of a raised row x, w_x (max(0, k - old) - max(0, k - new)) = w_x (min(k, new) - old) where k > old;
-// with new = +inf that is all that x gives, which is how the first gains are taken.
+// With old and new m of a raised row x, w_x (max(0, k - old) - max(0, k - new)) = w_x (min(k, new) - old) where
+// k > old; with new = +inf that is all that x gives, which is how the first gains are taken.
 #include "../tiles.cuh"
 #include "herding.hpp"
 
@@ -91,7 +91,8 @@ __global__ void __launch_bounds__(threads, 2)
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads, sizeof(compute_t<T>) == 8 ? 1 : 2) herding_parts_kernel(Scratch<T> s, Rows<T> rows, const double* weights) {
+__global__ void __launch_bounds__(threads, sizeof(compute_t<T>) == 8 ? 1 : 2)  // the exp of double needs registers
+    herding_parts_kernel(Scratch<T> s, Rows<T> rows, const double* weights) {
   using C = compute_t<T>;
   using Shape = Tile<C>;
   __shared__ typename Shape::Memory memory;

@@ -1,6 +1,6 @@
-// Every row against every centre in tiles; the bounds are written but not used. The sums are taken anew: rows are sorted
-// by cluster with a counting sort that keeps their order (a table of counts per segment of rows, so nothing depends on
-// which thread comes first), then each block adds up the rows of one cluster, in order, in a slab of columns.
+// Every row against every centre in tiles; the bounds are written but not used. The sums are taken anew: rows are
+// sorted by cluster with a counting sort that keeps their order (a table of counts per segment of rows, so nothing
+// depends on which thread comes first), then each block adds up the rows of one cluster, in order, in a slab of columns.
 #include "../tiles.cuh"
 #include "kmeans_assign.hpp"
 
@@ -76,7 +76,8 @@ __global__ void __launch_bounds__(threads, 2)
 }
 
 // One block a segment: how many of its rows fall to each cluster.
-__global__ void kmeans_count_kernel(const int64_t* assignment, int64_t n, int64_t k, int64_t segment, int64_t* offsets) {
+__global__ void kmeans_count_kernel(const int64_t* assignment, int64_t n, int64_t k, int64_t segment,
+                                    int64_t* offsets) {
   int64_t* counts = offsets + blockIdx.x * k;
   for (int64_t c = threadIdx.x; c < k; c += threads) counts[c] = 0;
   __syncthreads();
