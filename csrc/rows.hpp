@@ -18,6 +18,13 @@ inline const T* row(const Matrix<T>& X, int64_t i) {
   return X.data + i * X.cols;
 }
 
+// Rows that a list names lie anywhere: asking for the next one while this one is worked on hides its way from memory.
+template <class T>
+inline void prefetch_row(const T* x, int64_t d) {
+  const char* bytes = reinterpret_cast<const char*>(x);
+  for (int64_t at = 0; at < d * static_cast<int64_t>(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
+}
+
 // accumulate(sum[r], a vector of row r, a vector of b, r) over all columns, for `count` rows against one.
 template <int count, class T, class B, class Accumulate>
 [[gnu::always_inline]] inline void reduce_rows(const T* const* a, const B* b, int64_t d, compute_t<T>* out, Accumulate accumulate) {

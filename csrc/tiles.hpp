@@ -292,6 +292,7 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
         std::memset(out, 0, static_cast<size_t>(words) * sizeof(*out));
         continue;
       }
+      if (g + r + 1 < count) prefetch_row(list[first + g + r + 1], d);
       center_row(list[first + g + r], frame, d, centered);
       const Stored<V> stored = K::words_from(centered, d, out);
       // Each centred value was rounded before (2^-24 relative); the constant covers what underflows.

@@ -101,7 +101,7 @@ def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int 
     Exact; squared Euclidean distances; ties go to the lower position. queries: (m, d); without them the rows of X
     themselves (m = n), each without itself. groups: (n,) integers; then only rows of the same group are neighbours,
     and rows of a negative group take no part. Missing neighbours are +inf and -1. Raises ValueError or TypeError
-    naming the argument. Memory: about 2k + 32 candidates per row besides the output.
+    naming the argument. Memory: about 3k + 36 candidates per row besides the output.
 
     >>> knn([[0.0], [1.0], [3.0]], 1)[1].ravel().tolist()
     [1, 0, 1]

@@ -11,7 +11,7 @@
 namespace pyal::cpu {
 namespace {
 
-constexpr int64_t wave_rows = 32, row_chunk = 512;
+constexpr int64_t wave_rows = 64, row_chunk = 256;
 
 // How many pairs a join bounds in the time of one exact kernel value, roughly; it only balances work.
 #if defined(__AMX_BF16__)
@@ -68,6 +68,7 @@ struct Layout {
   double* mean;
   V* m;
   float* weight;       // (n,) for the bounds, rounded up
+  float* cut;          // (n,) squared distance, scaled, from which on a row is covered better already
   double* joined;      // (n,) gain from the last join
   double* value;       // (n,) gain or bound on it, as of log entry `seen`
   int64_t* seen;       // (n,)
@@ -76,7 +77,7 @@ struct Layout {
   V* similarity;       // (n,) kernel values of the pick
   HeapEntry<double>* heap;
   double* parts;       // (chunks, wave_rows) of a wave's gains
-  float* column_parts; // (threads, 3 x columns of a block)
+  float* column_parts; // (threads, 4 x columns of a block)
   Join<T> join;
 
   Layout(const HerdingParams<T>& p, int threads, Arena& arena)
@@ -84,6 +85,7 @@ struct Layout {
         mean(arena.take<double>(p.X.cols)),
         m(arena.take<V>(p.X.rows)),
         weight(arena.take<float>(p.X.rows)),
+        cut(arena.take<float>(p.X.rows)),
         joined(arena.take<double>(p.X.rows)),
         value(arena.take<double>(p.X.rows)),
         seen(arena.take<int64_t>(p.X.rows)),
@@ -92,7 +94,7 @@ struct Layout {
         similarity(arena.take<V>(p.X.rows)),
         heap(arena.take<HeapEntry<double>>(p.X.rows)),
         parts(arena.take<double>((p.X.rows + row_chunk - 1) / row_chunk * wave_rows + wave_rows)),
-        column_parts(arena.take<float>(threads * 3 * block_columns(p.X.cols))),
+        column_parts(arena.take<float>(threads * 4 * block_columns(p.X.cols))),
         join(p.X.cols, 1, threads, arena) {}
 
   static int64_t block_columns(int64_t d) { return round_up(b_block<Filter>(d), Filter::cols); }
@@ -113,16 +115,17 @@ struct Bounder {
   float minus_inverse;  // -1 / bandwidth^2 in scaled units
   float slack;
 
-  float* parts(int worker) const { return s.column_parts + worker * 3 * Layout<T>::block_columns(p.X.cols); }
+  float* parts(int worker) const { return s.column_parts + worker * 4 * Layout<T>::block_columns(p.X.cols); }
 
   void begin(const JoinBlock<T>& block, int worker) const {
-    float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride;
+    float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride, *cut = weight + block.stride;
     for (int64_t j = 0; j < block.stride; ++j) {
       const bool real = j < block.b.count;
       const int64_t position = real ? block.cols.position(block.j0 + j) : 0;
       sums[j] = 0;
       m[j] = real ? static_cast<float>(s.m[position]) * (1 - 0x1p-22f) : 2.0f;
       weight[j] = real ? s.weight[position] : 0.0f;
+      cut[j] = real ? s.cut[position] : 0.0f;
       block.work[j] = real ? block.b.sqnorm[j] : 0.0f;
     }
   }
@@ -134,7 +137,7 @@ struct Bounder {
   }
 
   void group(const JoinBlock<T>& block, int64_t g, int64_t count, const float* c, int worker) const {
-    float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride;
+    float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride, *cut = weight + block.stride;
     for (int64_t r = 0; r < count; ++r) {
       const int64_t i = block.rows.position(block.i0 + g + r);
       const float sq_i = block.a.sqnorm[g + r];
@@ -143,12 +146,17 @@ struct Bounder {
       const float t = block.lost < 0.5f * typical ? block.lost / typical : 0.5f;
       const float shift = block.lost * block.lost * (1 / t - 1) * (1 + 0x1p-20f), keep = 1 - t;
       const vec<float> m_i = splat(static_cast<float>(s.m[i]) * (1 - 0x1p-22f)), weight_i = splat(s.weight[i]);
-      const vec<float> zero = {};
+      const vec<float> zero = {}, cut_i = splat(s.cut[i]);
       vec<float> total = {};
       for (int64_t j = 0; j < block.stride; j += lanes<float>) {
         const vec<float> norms = load(block.work + j) + sq_i;
         const vec<float> low = norms * (1 - slack) - load(c + r * block.stride + j) * 2.0f;
-        const vec<float> value = exponential(maximum(low * keep - shift, zero) * minus_inverse) * (1 + 0x1p-20f);
+        const vec<float> sq = maximum(low * keep - shift, zero);
+        // Once a few picks cover the pool, most pairs add nothing to either side.
+        vec<int32_t> near = sq < load(cut + j);
+        if (block.both) near |= sq < cut_i;
+        if (!lane_mask(near)) continue;
+        const vec<float> value = exponential(sq * minus_inverse) * (1 + 0x1p-20f);
         total += maximum(value - load(m + j), zero) * load(weight + j);
         if (block.both) store(sums + j, load(sums + j) + maximum(value - m_i, zero) * weight_i);
       }
@@ -191,6 +199,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
     for (int64_t r = 0; r < 4; ++r) four[r] = centers[at_most(r, n_centers - 1)];
     for (int64_t b = 0; b < count; ++b) {
       V sq[4];
+      if (b + 1 < count) prefetch_row(row_of(b + 1), d);
       sqdist4(four, row_of(b), d, sq);
       for (int64_t r = 0; r < n_centers; ++r) out[r * row_chunk + b] = sq[r];
     }
@@ -218,7 +227,12 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
   Bounder<T> bounder = {p, s, static_cast<float>(minus_inverse / (scale * scale) * (1 - 0x1p-20)), filter_slack(d)};
   const bool few = 2 * n_candidates < n;  // then candidates against all rows is less than the triangle
   const auto join = [&](double before, double after) {
-    for (int64_t i = 0; i < n; ++i) s.joined[i] = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      s.joined[i] = 0;
+      // A little beyond the distance at which the kernel value is m, to make up for every rounding.
+      const double reach = s.m[i] > 0 ? -__builtin_log(static_cast<double>(s.m[i])) * (1 + 1e-4) + 1e-5 : __builtin_inf();
+      s.cut[i] = static_cast<float>(reach * p.bandwidth * p.bandwidth * scale * scale);
+    }
     const int64_t whole[2] = {0, n};
     return few ? s.join.run(candidates, n_candidates, rows, n, frame, control, bounder, before, after)
                : s.join.run_self(rows, whole, frame, control, bounder, before, after);
@@ -235,6 +249,10 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
   int64_t left = n_candidates;
   Heap<double> heap(s.heap, left);
 
+  const auto logged_rise = [&](int64_t begin, int64_t b) -> const Rise<V>& {
+    const int64_t at = begin % n + b;  // the same begin for many b: the division is done once
+    return s.log[at < n ? at : at - n];
+  };
   int64_t logged = 0;
   double spent = 0;
   for (int64_t picked = 0; picked < p.batch_size; ++picked, --left) {
@@ -283,6 +301,13 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
         if (!anew && seen < oldest) oldest = seen;
         spent += static_cast<double>(anew ? n : logged - seen);
       }
+      // Candidates of like age side by side: four at a time share the chunks they have missed.
+      for (int64_t w = 1; w < size; ++w) {
+        const HeapEntry<double> entry = wave[w];
+        int64_t at = w;
+        for (; at > 0 && s.seen[wave[at - 1].position] > s.seen[entry.position]; --at) wave[at] = wave[at - 1];
+        wave[at] = entry;
+      }
       const int64_t first = anew ? 0 : oldest, total = anew ? n : logged - oldest;
       const int64_t chunks = (total + row_chunk - 1) / row_chunk;
       const auto update = [&](int64_t item, int) {
@@ -301,7 +326,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
           if (anew)
             values(centers, n_centers, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
           else
-            values(centers, n_centers, count, [&](int64_t b) { return rows[s.log[(begin + b) % n].position]; }, buffer);
+            values(centers, n_centers, count, [&](int64_t b) { return rows[logged_rise(begin, b).position]; }, buffer);
           for (int64_t r = 0; r < n_centers; ++r) {
             const V* value = buffer + r * row_chunk;
             double part = 0;
@@ -313,7 +338,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
             } else {
               const int64_t seen = s.seen[wave[w0 + r].position];
               for (int64_t b = seen > begin ? seen - begin : 0; b < count; ++b) {
-                const Rise<V>& rise = s.log[(begin + b) % n];
+                const Rise<V>& rise = logged_rise(begin, b);
                 if (value[b] <= rise.before) continue;
                 const V top = value[b] < rise.after ? value[b] : rise.after;
                 part -= weight(rise.position) * (static_cast<double>(top) - static_cast<double>(rise.before));

@@ -11,9 +11,10 @@
 namespace pyal::cpu {
 namespace {
 
-struct Entry {
-  float lower, upper;
-  int32_t position;
+struct Candidates {  // of one row, each (capacity,)
+  float* lower;      // bounds on the squared distance, scaled
+  float* upper;
+  int32_t* position;
 };
 
 struct State {     // of one row; distances scaled
@@ -28,27 +29,29 @@ struct Neighbours {
   const KnnParams<T>& p;
   Frame<T> frame;
   State* states;
-  Entry* entries;
+  float* lists;  // (m, 3, capacity)
   int64_t capacity;
   compute_t<T>* exact;  // (threads, capacity)
   float slack;
 
   const T* query(int64_t i) const { return p.queries ? p.queries + i * p.X.cols : row(p.X, i); }
-  Entry* list(int64_t i) const { return entries + i * capacity; }
-  compute_t<T> distance(int64_t i, int64_t position) const { return sqdist(query(i), row(p.X, position), p.X.cols); }
+  Candidates list(int64_t i) const {
+    float* lower = lists + i * 3 * capacity;
+    return {lower, lower + capacity, reinterpret_cast<int32_t*>(lower + 2 * capacity)};
+  }
 
   // Sorts candidates by (distance, position): heap sort, in place.
-  static void sort(compute_t<T>* value, Entry* entry, int64_t count) {
+  static void sort(compute_t<T>* value, int32_t* position, int64_t count) {
     const auto after = [&](int64_t a, int64_t b) {
-      return value[a] > value[b] || (value[a] == value[b] && entry[a].position > entry[b].position);
+      return value[a] > value[b] || (value[a] == value[b] && position[a] > position[b]);
     };
     const auto swap = [&](int64_t a, int64_t b) {
       const compute_t<T> v = value[a];
-      const Entry e = entry[a];
+      const int32_t p = position[a];
       value[a] = value[b];
-      entry[a] = entry[b];
+      position[a] = position[b];
       value[b] = v;
-      entry[b] = e;
+      position[b] = p;
     };
     const auto sink = [&](int64_t at, int64_t size) {
       for (int64_t child; (child = 2 * at + 1) < size; at = child) {
@@ -64,45 +67,76 @@ struct Neighbours {
     }
   }
 
-  int64_t settle(int64_t i, compute_t<T>* value) {  // exact distances; the k best stay, sorted
+  // Distances of all candidates of row i; the k nearest stay, sorted. How many.
+  int64_t settle(int64_t i, compute_t<T>* value) {
     State& state = states[i];
-    Entry* entry = list(i);
-    const int64_t keep = at_most(state.count, p.k);
-    for (int64_t s = 0; s < state.count; ++s) value[s] = distance(i, entry[s].position);
-    sort(value, entry, state.count);
-    state.count = static_cast<int32_t>(keep);
-    return keep;
+    int32_t* position = list(i).position;
+    const T* x = query(i);
+    for (int64_t s = 0; s < state.count; s += 4) {
+      const T* four[4];
+      compute_t<T> sq[4];
+      for (int r = 0; r < 4; ++r) four[r] = row(p.X, position[at_most(s + r, state.count - 1)]);
+      sqdist4(four, x, p.X.cols, sq);
+      for (int64_t r = 0; r < at_most(4, state.count - s); ++r) value[s + r] = sq[r];
+    }
+    sort(value, position, state.count);
+    state.count = static_cast<int32_t>(at_most(state.count, p.k));
+    return state.count;
   }
 
-  void compact(int64_t i, int worker) {
+  // Drops the candidates whose lower bound is above (almost) the k-th smallest upper bound; returns that one.
+  float drop(int64_t i) {
+    constexpr int width = lanes<float>;
     State& state = states[i];
-    Entry* entry = list(i);
-    compute_t<T>* value = exact + worker * capacity;
-    // k-th smallest upper bound by quickselect on a copy.
-    float* upper = reinterpret_cast<float*>(value);
-    for (int32_t s = 0; s < state.count; ++s) upper[s] = entry[s].upper;
-    const float kth = kth_smallest(upper, state.count, p.k - 1);
+    const Candidates c = list(i);
+    const int64_t padded = round_up(state.count, width);
+    for (int64_t s = state.count; s < padded; ++s) c.upper[s] = __builtin_inff();
+    float low = c.upper[0], high = c.upper[0];
+    for (int32_t s = 1; s < state.count; ++s) {
+      low = c.upper[s] < low ? c.upper[s] : low;
+      high = c.upper[s] > high ? c.upper[s] : high;
+    }
+    for (int step = 0; step < 10 && low < high; ++step) {  // to a thousandth of their spread
+      const float middle = low + (high - low) * 0.5f;
+      vec<int32_t> within = {};
+      for (int64_t s = 0; s < padded; s += width) within += load(c.upper + s) <= splat(middle);
+      int64_t count = 0;
+      for (int l = 0; l < width; ++l) count -= within[l];
+      (count >= p.k ? high : low) = middle;
+    }
     int32_t kept = 0;
-    for (int32_t s = 0; s < state.count; ++s)
-      if (entry[s].lower <= kth) entry[kept++] = entry[s];
+    for (int32_t s = 0; s < state.count; ++s) {
+      const float lower = c.lower[s], upper = c.upper[s];
+      c.lower[kept] = lower;
+      c.upper[kept] = upper;
+      c.position[kept] = c.position[s];
+      kept += lower <= high;
+    }
     state.count = kept;
-    float reach = kth;
-    if (kept > (p.k + capacity) / 2) {
+    return high;
+  }
+
+  [[gnu::noinline]] void compact(int64_t i, int worker) {
+    State& state = states[i];
+    float reach = drop(i);
+    if (state.count > (p.k + 2 * capacity) / 3) {
+      const Candidates c = list(i);
+      compute_t<T>* value = exact + worker * capacity;
       settle(i, value);
       const double scale2 = static_cast<double>(frame.scale) * static_cast<double>(frame.scale);
       for (int32_t s = 0; s < state.count; ++s) {
         const double scaled = static_cast<double>(value[s]) * scale2;
-        entry[s].lower = static_cast<float>(scaled * (1 - 0x1p-22));
-        entry[s].upper = static_cast<float>(scaled * (1 + 0x1p-22));
+        c.lower[s] = static_cast<float>(scaled * (1 - 0x1p-22));
+        c.upper[s] = static_cast<float>(scaled * (1 + 0x1p-22));
       }
-      reach = entry[p.k - 1].upper;
+      reach = c.upper[p.k - 1];
       // k rows at distance 0 (equal rows): only a lower position could still enter.
       if (value[p.k - 1] == 0) {
         reach = 0;
         int32_t last = 0;
         for (int32_t s = 0; s < state.count; ++s) {
-          entry[s].lower = entry[s].upper = 0;
-          if (entry[s].position > last) last = entry[s].position;
+          c.lower[s] = c.upper[s] = 0;
+          if (c.position[s] > last) last = c.position[s];
         }
         state.settled = last;
       }
@@ -111,39 +145,18 @@ struct Neighbours {
     __atomic_store(&state.reach, &rounded_up, __ATOMIC_RELAXED);
   }
 
-  static float kth_smallest(float* value, int64_t count, int64_t k) {
-    int64_t low = 0, high = count - 1;
-    while (low < high) {
-      const float pivot = value[(low + high) / 2];
-      int64_t i = low, j = high;
-      while (i <= j) {
-        while (value[i] < pivot) ++i;
-        while (pivot < value[j]) --j;
-        if (i <= j) {
-          const float v = value[i];
-          value[i++] = value[j];
-          value[j--] = v;
-        }
-      }
-      if (k <= j)
-        high = j;
-      else if (k >= i)
-        low = i;
-      else
-        break;
-    }
-    return value[k];
-  }
-
-  void offer(int64_t i, int64_t position, Bounds bounds, int worker) {
+  [[gnu::noinline]] void offer(int64_t i, int64_t position, Bounds bounds, int worker) {
     State& state = states[i];
     while (__atomic_test_and_set(&state.lock, __ATOMIC_ACQUIRE)) {
     }
     const bool out = bounds.lower > state.reach * state.reach * (1 + 0x1p-21f) ||
                      (state.settled >= 0 && state.reach == 0 && position > state.settled);
     if (!out) {
-      list(i)[state.count++] = {bounds.lower, bounds.upper, static_cast<int32_t>(position)};
-      if (state.count == capacity) compact(i, worker);
+      const Candidates c = list(i);
+      c.lower[state.count] = bounds.lower;
+      c.upper[state.count] = bounds.upper;
+      c.position[state.count] = static_cast<int32_t>(position);
+      if (++state.count == capacity) compact(i, worker);
     }
     __atomic_clear(&state.lock, __ATOMIC_RELEASE);
   }
@@ -206,16 +219,16 @@ struct Layout {
   compute_t<T>* origin;
   double* mean;
   State* states;
-  Entry* entries;
+  float* lists;
   compute_t<T>* exact;
   Join<T> join;
 
   Layout(const KnnParams<T>& p, int threads, Arena& arena)
-      : capacity(at_most(2 * p.k + 32, p.X.rows + 1)),
+      : capacity(round_up(at_most(3 * p.k + 36, p.X.rows + 1), 16)),
         origin(arena.take<compute_t<T>>(p.X.cols)),
         mean(arena.take<double>(p.X.cols)),
         states(arena.take<State>(p.m)),
-        entries(arena.take<Entry>(p.m * capacity)),
+        lists(arena.take<float>(p.m * 3 * capacity)),
         exact(arena.take<compute_t<T>>(threads * capacity)),
         join(p.X.cols, p.order ? p.n_groups : 1, threads, arena) {}
 };
@@ -237,7 +250,7 @@ bool knn(const KnnParams<T>& p, void* scratch, const Control& control) {
   const int64_t whole[2] = {0, p.X.rows};
   const int64_t* start = p.order ? p.group_start : whole;
   const Frame<T> frame = make_frame(members, p.order ? start[p.n_groups] : p.X.rows, s.origin, s.mean);
-  Neighbours<T> neighbours = {p, frame, s.states, s.entries, s.capacity, s.exact, filter_slack(p.X.cols)};
+  Neighbours<T> neighbours = {p, frame, s.states, s.lists, s.capacity, s.exact, filter_slack(p.X.cols)};
   for (int64_t i = 0; i < p.m; ++i) s.states[i] = {__builtin_inff(), 0, -1, 0};
   const bool completed =
       p.queries ? s.join.run({{p.queries, p.m, p.X.cols}, nullptr}, p.m, members, p.X.rows, frame, control, neighbours, 0, 0.95)
@@ -248,10 +261,11 @@ bool knn(const KnnParams<T>& p, void* scratch, const Control& control) {
   const auto finish = [&](int64_t index, int worker) {
     for (int64_t i = index * chunk; i < at_most((index + 1) * chunk, p.m); ++i) {
       compute_t<T>* value = s.exact + worker * s.capacity;
+      if (s.states[i].count > p.k) neighbours.drop(i);
       const int64_t kept = neighbours.settle(i, value);
       for (int64_t r = 0; r < p.k; ++r) {
         p.sqdist[i * p.k + r] = r < kept ? value[r] : static_cast<compute_t<T>>(__builtin_inf());
-        p.positions[i * p.k + r] = r < kept ? neighbours.list(i)[r].position : -1;
+        p.positions[i * p.k + r] = r < kept ? neighbours.list(i).position[r] : -1;
       }
     }
   };

@@ -9,7 +9,7 @@
 // Numerics: the reported distance is the sum of squared differences in compute_t<T>, never |x|^2 + |y|^2 - 2<x, y>: it
 // is exactly 0 for equal rows and keeps full relative precision for near ones. Inner products (in whatever precision is
 // fastest) serve only as a filter whose error is bounded, so they never decide the answer.
-// Memory: a candidate list of about 2k + 32 entries per row besides the output; packed blocks per thread.
+// Memory: a candidate list of about 3k + 36 entries per row besides the output; packed blocks per thread.
 #pragma once
 #include "../storage.hpp"
 
