@@ -81,15 +81,22 @@ class Join {
     const int64_t words = Filter::words(d_);
     float* c = c_ + worker * Filter::rows * stride();
     pack<Filter, true>(rows, i0, i1 - i0, frame, a_[worker], packing);
-    while (j0 < j_end) {
+    // Every second row block meets its columns from the far end: threads that work side by side would else serve the same
+    // columns at the same time, and wait for each other's cache lines.
+    const int64_t own_end = self ? i1 : j0, n_own = (own_end - j0 + b_rows_ - 1) / b_rows_;
+    const int64_t n_rest = (j_end - own_end + b_rows_ - 1) / b_rows_;
+    const bool backwards = self && i0 / a_rows_ % 2 == 1;
+    for (int64_t step = 0; step < n_own + n_rest; ++step) {
       // A row block of a large pool takes seconds, so its blocks of columns are where Ctrl-C is heard.
       if (worker == 0 && stop_requested(control)) __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
       if (__atomic_load_n(&stopped_, __ATOMIC_RELAXED)) return;
-      const bool own = self && j0 < i1;
-      const int64_t j1 = at_most(j0 + b_rows_, own ? i1 : j_end);
-      pack<Filter, false>(cols, j0, j1 - j0, frame, b_[worker], packing);
-      const JoinBlock<T> block = {rows, cols, i0, j0, a_[worker], b_[worker], self && !own,
-                                  round_up(j1 - j0, Filter::cols), a_[worker].max_lost + b_[worker].max_lost,
+      const bool own = step < n_own;
+      const int64_t rest = backwards ? n_own + n_rest - 1 - step : step - n_own;
+      const int64_t first = own ? j0 + step * b_rows_ : own_end + rest * b_rows_;
+      const int64_t last = at_most(first + b_rows_, own ? own_end : j_end);
+      pack<Filter, false>(cols, first, last - first, frame, b_[worker], packing);
+      const JoinBlock<T> block = {rows, cols, i0, first, a_[worker], b_[worker], self && !own,
+                                  round_up(last - first, Filter::cols), a_[worker].max_lost + b_[worker].max_lost,
                                   work_ + worker * 2 * stride()};
       body.begin(block, worker);
       Filter::begin();
@@ -99,7 +106,6 @@ class Join {
       }
       Filter::end();
       body.end(block, worker);
-      j0 = j1;
     }
   }
 

@@ -187,6 +187,11 @@ struct Filter : Bf16Words {
     const word* a1 = a + 16 * words;
     const word* b1 = b + 16 * words;
     for (int64_t w = 0; w < words; w += 16, a += 256, a1 += 256, b += 256, b1 += 256) {
+#pragma GCC unroll 16
+      for (int line = 0; line < 256; line += 16) {
+        __builtin_prefetch(b + 256 + line);
+        __builtin_prefetch(b1 + 256 + line);
+      }
       _tile_loadd(4, a, 64);
       _tile_loadd(6, b, 64);
       _tile_dpbf16ps(0, 4, 6);

@@ -15,9 +15,9 @@ constexpr int64_t wave_rows = 64, row_chunk = 256;
 
 // How many pairs a join bounds in the time of one exact kernel value, roughly; it only balances work.
 #if defined(__AMX_BF16__)
-constexpr double filter_speed = 24;
+constexpr double filter_speed = 48;
 #else
-constexpr double filter_speed = 6;
+constexpr double filter_speed = 12;
 #endif
 
 // Gains are compared after rounding: those of equal rows may have been added up along different histories and differ in
