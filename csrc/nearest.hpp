@@ -1,5 +1,9 @@
 // The nearest of a few centres for many rows: centres are packed once in chunks, rows group by group; Filter leaves the
 // centres that may be nearest, and sums of squared differences decide among them, ties to the lower centre.
+//
+// Two bounds leave a centre out. Its own distance is bounded as in tiles.hpp. And against the centre looked at first, what
+// storing lost of the row matters only along the centres: with v_c = |c'|^2 - 2 <x', c'>, v_c - v_first is off by at most
+// 2 wobble, wobble = 2 (lost_x |c| + (|x'| + |c|) lost_c) + rounding. Near the origin of the frame |c| is small, and so is this.
 #pragma once
 #include "tiles.hpp"
 
@@ -35,6 +39,10 @@ class Nearest {
     for (int64_t k0 = 0; k0 < k; k0 += chunk_) {
       pack<Filter, false>(centers, k0, at_most(chunk_, k - k0), center_frame, centers_, packing_);
       const int64_t stride = round_up(centers_.count, Filter::cols);
+      max_norm_ = 0;
+      for (int64_t j = 0; j < centers_.count; ++j)
+        if (centers_.sqnorm[j] > max_norm_) max_norm_ = centers_.sqnorm[j];
+      max_norm_ = __builtin_sqrtf(max_norm_) * (1 + 0x1p-20f);
       for (int64_t j = 0; j < stride; ++j)
         low_[j] = j < centers_.count ? centers_.sqnorm[j] * (1 - slack) : __builtin_inff();
       const auto item = [&](int64_t number, int worker) {
@@ -49,7 +57,7 @@ class Nearest {
           Filter::end();
           for (int64_t r = 0; r < a.count; ++r)
             row_against_chunk(list, i0 + r, centers, k0, frame, a.sqnorm[r] * (1 - slack), a.lost[r] + centers_.max_lost,
-                              c + r * stride, stride, best, index, lower);
+                              wobble(a.sqnorm[r], a.lost[r], slack), c + r * stride, stride, best, index, lower);
         }
       };
       if (!parallel_for(control, (count + groups * Filter::rows - 1) / (groups * Filter::rows), item)) return false;
@@ -59,7 +67,7 @@ class Nearest {
 
  private:
   void row_against_chunk(const RowList<T>& list, int64_t i, const RowList<B>& centers, int64_t k0, const Frame<T>& frame, float low_i,
-                         float lost, const float* products, int64_t stride, V* best, int64_t* index, V* lower) const {
+                         float lost, float wobble, const float* products, int64_t stride, V* best, int64_t* index, V* lower) const {
     const int64_t at = list.position(i);
     const T* x = list[i];
     // Smallest and second smallest of the lower bounds (|a'|^2 is left out of all of them).
@@ -87,7 +95,8 @@ class Nearest {
       if (distance < found || (distance == found && winner > k0 + j)) {
         found = distance;
         winner = k0 + j;
-        limit = limit_for(found, frame, lost) - low_i;
+        const float closer = limit_for(found, frame, lost) - low_i;
+        if (closer < limit) limit = closer;
       }
     };
     int64_t looked = -1;
@@ -97,6 +106,7 @@ class Nearest {
         if (mask) looked = j + lowest_bit(mask);
       }
       look(looked);
+      if (first + 2 * wobble < limit) limit = first + 2 * wobble;
       if (next <= limit)
         for (int64_t j = 0; j < stride; j += lanes<float>) {
           uint32_t mask = lane_mask(load(low_ + j) - load(products + j) * 2.0f <= splat(limit));
@@ -111,6 +121,12 @@ class Nearest {
       float bound = shown + low_i;
       bound = (bound > 0 ? __builtin_sqrtf(bound) : 0) * (1 - 0x1p-21f) - lost;
       V far = bound > 0 ? static_cast<V>(bound) / frame.scale : V(0);
+      if (winner >= 0 && winner == k0 + looked) {  // the others are at least as far beyond it as they look, less the wobble
+        const double scale2 = static_cast<double>(frame.scale) * static_cast<double>(frame.scale);
+        const double beyond = static_cast<double>(found) * (1 - sum_error(d_)) + (static_cast<double>(next - first) - 2 * wobble) / scale2;
+        const V other = beyond > 0 ? static_cast<V>(__builtin_sqrt(beyond) * (1 - 0x1p-21)) : V(0);
+        if (other > far) far = other;
+      }
       if (winner >= 0 && best[at] < V(__builtin_inf())) {  // the centre that won before is now one of the others
         const V displaced = static_cast<V>(__builtin_sqrt(static_cast<double>(best[at])) * (1 - 0x1p-21));
         if (displaced < far) far = displaced;
@@ -128,7 +144,17 @@ class Nearest {
     return reach_bound(static_cast<float>(reach * (1 + 0x1p-22)), lost);
   }
 
+  // Relative, of a sum of squared differences: at least 8 partial sums, whatever the instruction set.
+  static double sum_error(int64_t d) { return static_cast<double>(d / 8 + 64) * 0x1p-23; }
+
+  float wobble(float sqnorm, float lost, float slack) const {
+    const float norm = __builtin_sqrtf(sqnorm) * (1 + 0x1p-20f), far = max_norm_ + centers_.max_lost;
+    return (2 * (lost * far + (norm + far) * centers_.max_lost) + slack * (2 * norm * max_norm_ + 2 * max_norm_ * max_norm_)) *
+           (1 + 0x1p-18f);
+  }
+
   int64_t d_, chunk_;
+  float max_norm_ = 0;
   Panel<Filter> centers_;
   Panel<Filter>* a_;
   float* low_;

@@ -152,6 +152,16 @@ inline uint32_t lane_mask(vec<int32_t> comparison) {
 #endif
 }
 
+inline uint32_t lane_mask(vec<int64_t> comparison) {
+  uint32_t mask = 0;
+#if defined(__AVX512F__)
+  mask = _mm512_movepi64_mask((__m512i)comparison);
+#else
+  for (int i = 0; i < lanes<int64_t>; ++i) mask |= static_cast<uint32_t>(comparison[i] & 1) << i;
+#endif
+  return mask;
+}
+
 inline int lowest_bit(uint32_t mask) { return __builtin_ctz(mask); }
 
 }  // namespace

@@ -118,6 +118,22 @@ inline void transpose16(const uint32_t* in, int64_t in_stride, uint32_t* out, in
   }
 }
 
+// Groups of 14 rows: columns of 16 words are transposed as 16 rows, and the two that are not there are not stored. The
+// scratch they are read from has room for 32 rows.
+template <>
+template <>
+inline void Product<float>::interleave<14>(const float* group, int64_t words, float* panel) {
+  alignas(64) uint32_t square[256];
+  int64_t w = 0;
+  for (; w + 16 <= words; w += 16) {
+    transpose16(reinterpret_cast<const uint32_t*>(group + w), words, square, 16);
+    for (int64_t column = 0; column < 16; ++column)
+      _mm512_mask_storeu_epi32(panel + (w + column) * 14, 0x3fff, _mm512_load_si512(square + column * 16));
+  }
+  for (; w < words; ++w)
+    for (int r = 0; r < 14; ++r) panel[w * 14 + r] = group[r * words + w];
+}
+
 template <>
 template <>
 inline void Product<float>::interleave<32>(const float* group, int64_t words, float* panel) {

@@ -1,6 +1,6 @@
 // First gains by one self-join over all rows that matter; pairs that the bounds leave in doubt are settled by their
-// distance. Then lazily: `covered_log` lists the covered rows in the order they were covered, and a candidate is up to date
-// when it has subtracted those of its ball among the entries it has not seen.
+// distance. Then lazily: `covered_log` lists the covered rows in the order they were covered, and a candidate is up to
+// date when it has subtracted those of its ball among the entries it has not seen.
 #include "ball_cover.hpp"
 
 #include "../heap.hpp"
@@ -103,6 +103,156 @@ struct Counter {
   }
 };
 
+// The greedy loop's state: gains and the log in the layout, the order to look at candidates, the picks so far.
+template <class T>
+struct Greedy {
+  using V = compute_t<T>;
+  const BallCoverParams<T>& p;
+  Layout<T>& s;
+  const Control& control;
+  int64_t n = p.X.rows, n_candidates = p.candidates.data ? p.candidates.size : n;
+  RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
+  Heap<int64_t> heap = {nullptr, 0};
+  int64_t logged = 0, picked = 0;
+  int64_t reached = -1;  // largest gain known to be reached by an up-to-date candidate
+  HeapEntry<int64_t> wave[wave_rows] = {};
+  int64_t wave_size = 0;
+
+  bool start() {
+    for (int64_t i = 0; i < n; ++i) {
+      s.gain[i] = 0;
+      s.uncovered[i] = 1;
+      s.candidate[i] = 0;
+      s.hit[i] = 0;
+    }
+    for (int64_t i = 0; i < n_candidates; ++i) s.candidate[candidates.position(i)] = 1;
+    for (int64_t c = 0; c < p.covered.size; ++c)
+      if (!cover(row(p.X, p.covered.data[c]), false)) return false;
+    return true;
+  }
+
+  bool cover(const T* center, bool log) {
+    const auto mark = [&](int64_t item, int) {
+      mark_hits(center, item * row_chunk, at_most((item + 1) * row_chunk, n));
+    };
+    if (!parallel_for(control, (n + row_chunk - 1) / row_chunk, mark)) return false;
+    for (int64_t i = 0; i < n; ++i) {
+      if (!s.hit[i]) continue;
+      s.hit[i] = 0;
+      s.uncovered[i] = 0;
+      if (log) s.covered_log[logged++] = i;
+    }
+    return true;
+  }
+
+  // Marks the uncovered rows inside the ball of `center` in s.hit.
+  void mark_hits(const T* center, int64_t begin, int64_t end) {
+    const T* waiting[4];
+    int64_t at[4], size = 0;
+    const auto settle = [&] {
+      V sq[4];
+      for (int64_t r = size; r < 4; ++r) waiting[r] = waiting[0];
+      sqdist4(waiting, center, p.X.cols, sq);
+      for (int64_t r = 0; r < size; ++r) s.hit[at[r]] = static_cast<double>(sq[r]) < p.sqradius;
+      size = 0;
+    };
+    for (int64_t i = begin; i < end; ++i) {
+      if (!s.uncovered[i]) continue;
+      waiting[size] = rows[i];
+      at[size++] = i;
+      if (size == 4) settle();
+    }
+    if (size) settle();
+  }
+
+  // The join runs over candidates and uncovered rows together, unless the candidates are so few that all pairs with
+  // them are less work than the triangle.
+  bool first_gains() {
+    int64_t n_members = 0, n_targets = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      n_targets += s.uncovered[i];
+      if (s.uncovered[i] || s.candidate[i]) s.members[n_members++] = i;
+    }
+    const RowList<T> members = {p.X, s.members};
+    const Frame<T> frame = make_frame(members, n_members, s.origin, s.mean);
+    const double radius = __builtin_sqrt(p.sqradius) * static_cast<double>(frame.scale);
+    const double inside = radius * (1 - 0x1p-20), outside = radius * (1 + 0x1p-20);
+    Counter<T> counter = {p, s, static_cast<float>(inside), static_cast<float>(outside), filter_slack(p.X.cols)};
+    if (2.0 * static_cast<double>(n_candidates) * static_cast<double>(n_targets) >=
+        static_cast<double>(n_members) * static_cast<double>(n_members)) {
+      const int64_t whole[2] = {0, n_members};
+      return s.join.run_self(members, whole, frame, control, counter, 0, 0.5);
+    }
+    int64_t size = 0;
+    for (int64_t i = 0; i < n; ++i)
+      if (s.uncovered[i]) s.members[size++] = i;
+    return s.join.run(candidates, n_candidates, members, size, frame, control, counter, 0, 0.5);
+  }
+
+  void fill_heap() {
+    for (int64_t c = 0; c < n_candidates; ++c) {
+      const int64_t i = candidates.position(c);
+      s.seen[i] = 0;
+      s.heap[c] = {s.gain[i] + s.uncovered[i], i};
+    }
+    heap = Heap<int64_t>(s.heap, n_candidates);
+  }
+
+  bool up_to_date(const HeapEntry<int64_t>& entry) const { return s.seen[entry.position] == logged; }
+
+  void take_wave() {
+    for (wave_size = 0; wave_size < wave_rows && heap.size() > 0; heap.pop()) {
+      const HeapEntry<int64_t> top = heap.top();
+      if (up_to_date(top)) {
+        if (top.bound > reached) reached = top.bound;
+        break;
+      }
+      wave[wave_size++] = top;
+    }
+  }
+
+  void catch_up(HeapEntry<int64_t>& entry) {
+    const T* x = rows[entry.position];
+    int64_t gain = entry.bound, at = s.seen[entry.position];
+    while (at < logged && gain > 0) {
+      const int64_t end = at_most(at + log_check, logged);
+      for (; at < end; at += 4) {
+        const T* entries[4];
+        V sq[4];
+        for (int r = 0; r < 4; ++r) entries[r] = rows[s.covered_log[at_most(at + r, end - 1)]];
+        sqdist4(entries, x, p.X.cols, sq);
+        for (int64_t r = 0; r < at_most(4, end - at); ++r) gain -= static_cast<double>(sq[r]) < p.sqradius;
+      }
+      at = end;
+      if (gain < __atomic_load_n(&reached, __ATOMIC_RELAXED)) break;
+    }
+    if (gain == 0) at = logged;  // it cannot fall further
+    s.seen[entry.position] = at;
+    entry.bound = gain;
+    if (at == logged && gain > __atomic_load_n(&reached, __ATOMIC_RELAXED))
+      __atomic_store_n(&reached, gain, __ATOMIC_RELAXED);
+  }
+
+  bool update_wave() {
+    take_wave();
+    const auto update = [&](int64_t w, int) { catch_up(wave[w]); };
+    const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
+    if (!parallel_for(control, wave_size, update, done, done)) return false;
+    for (int64_t w = 0; w < wave_size; ++w) heap.push(wave[w]);
+    return true;
+  }
+
+  bool pick_top() {
+    const HeapEntry<int64_t> best = heap.top();
+    heap.pop();
+    p.positions[picked] = best.position;
+    p.gains[picked] = best.bound;
+    ++picked;
+    reached = -1;
+    return best.bound <= 0 || cover(rows[best.position], true);
+  }
+};
+
 }  // namespace
 
 template <Isa isa, class T>
@@ -114,135 +264,16 @@ int64_t ball_cover_scratch(const BallCoverParams<T>& p, int threads) {
 
 template <Isa isa, class T>
 bool ball_cover(const BallCoverParams<T>& p, void* scratch, const Control& control) {
-  using V = compute_t<T>;
+  if (p.batch_size == 0) return true;
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
-  const int64_t n = p.X.rows, d = p.X.cols, n_candidates = p.candidates.data ? p.candidates.size : n;
-  const RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
-  const int64_t n_chunks = (n + row_chunk - 1) / row_chunk;
-  if (p.batch_size == 0) return true;
-
-  for (int64_t i = 0; i < n; ++i) {
-    s.gain[i] = 0;
-    s.uncovered[i] = 1;
-    s.candidate[i] = 0;
-    s.hit[i] = 0;
-  }
-  for (int64_t i = 0; i < n_candidates; ++i) s.candidate[candidates.position(i)] = 1;
-
-  // Marks the uncovered rows inside the ball of `center` in s.hit.
-  const auto mark = [&](const T* center) {
-    return parallel_for(control, n_chunks, [&](int64_t item, int) {
-      const T* waiting[4];
-      int64_t at[4], size = 0;
-      const auto settle = [&] {
-        V sq[4];
-        for (int64_t r = size; r < 4; ++r) waiting[r] = waiting[0];
-        sqdist4(waiting, center, d, sq);
-        for (int64_t r = 0; r < size; ++r) s.hit[at[r]] = static_cast<double>(sq[r]) < p.sqradius;
-        size = 0;
-      };
-      for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
-        if (!s.uncovered[i]) continue;
-        waiting[size] = rows[i];
-        at[size++] = i;
-        if (size == 4) settle();
-      }
-      if (size) settle();
-    });
-  };
-  int64_t logged = 0;
-  const auto cover_hits = [&](bool log) {
-    for (int64_t i = 0; i < n; ++i) {
-      if (!s.hit[i]) continue;
-      s.hit[i] = 0;
-      s.uncovered[i] = 0;
-      if (log) s.covered_log[logged++] = i;
-    }
-  };
-  for (int64_t c = 0; c < p.covered.size; ++c) {
-    if (!mark(row(p.X, p.covered.data[c]))) return false;
-    cover_hits(false);
-  }
-
-  // The join runs over candidates and uncovered rows together, unless the candidates are so few that all pairs with them
-  // are less work than the triangle.
-  int64_t n_members = 0, n_targets = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    n_targets += s.uncovered[i];
-    if (s.uncovered[i] || s.candidate[i]) s.members[n_members++] = i;
-  }
-  const RowList<T> members = {p.X, s.members};
-  const Frame<T> frame = make_frame(members, n_members, s.origin, s.mean);
-  const double radius = __builtin_sqrt(p.sqradius) * static_cast<double>(frame.scale);
-  Counter<T> counter = {p, s, static_cast<float>(radius * (1 - 0x1p-20)), static_cast<float>(radius * (1 + 0x1p-20)),
-                        filter_slack(d)};
-  if (2.0 * static_cast<double>(n_candidates) * static_cast<double>(n_targets) <
-      static_cast<double>(n_members) * static_cast<double>(n_members)) {
-    int64_t size = 0;
-    for (int64_t i = 0; i < n; ++i)
-      if (s.uncovered[i]) s.members[size++] = i;
-    if (!s.join.run(candidates, n_candidates, members, size, frame, control, counter, 0, 0.5)) return false;
-  } else {
-    const int64_t whole[2] = {0, n_members};
-    if (!s.join.run_self(members, whole, frame, control, counter, 0, 0.5)) return false;
-  }
-  int64_t size = 0;
-  for (int64_t c = 0; c < n_candidates; ++c) {
-    const int64_t i = candidates.position(c);
-    s.seen[i] = 0;
-    s.heap[size++] = {s.gain[i] + s.uncovered[i], i};
-  }
-  Heap<int64_t> heap(s.heap, size);
-
-  for (int64_t picked = 0; picked < p.batch_size; ++picked) {
-    int64_t reached = -1;
-    while (s.seen[heap.top().position] != logged) {
-      HeapEntry<int64_t> wave[wave_rows];
-      int64_t wave_size = 0;
-      while (wave_size < wave_rows && heap.size() > 0) {
-        const HeapEntry<int64_t> top = heap.top();
-        if (s.seen[top.position] == logged) {
-          if (top.bound > reached) reached = top.bound;
-          break;
-        }
-        wave[wave_size++] = top;
-        heap.pop();
-      }
-      const auto update = [&](int64_t w, int) {
-        const int64_t i = wave[w].position;
-        const T* x = rows[i];
-        int64_t gain = wave[w].bound, at = s.seen[i];
-        while (at < logged && gain > 0) {
-          const int64_t end = at_most(at + log_check, logged);
-          for (; at < end; at += 4) {
-            const T* entries[4];
-            V sq[4];
-            for (int r = 0; r < 4; ++r) entries[r] = rows[s.covered_log[at_most(at + r, end - 1)]];
-            sqdist4(entries, x, d, sq);
-            for (int64_t r = 0; r < at_most(4, end - at); ++r) gain -= static_cast<double>(sq[r]) < p.sqradius;
-          }
-          at = end;
-          if (gain < __atomic_load_n(&reached, __ATOMIC_RELAXED)) break;
-        }
-        if (gain == 0) at = logged;  // it cannot fall further
-        s.seen[i] = at;
-        wave[w].bound = gain;
-        if (at == logged && gain > __atomic_load_n(&reached, __ATOMIC_RELAXED))
-          __atomic_store_n(&reached, gain, __ATOMIC_RELAXED);
-      };
-      const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
-      if (!parallel_for(control, wave_size, update, done, done)) return false;
-      for (int64_t w = 0; w < wave_size; ++w) heap.push(wave[w]);
-    }
-    const HeapEntry<int64_t> best = heap.top();
-    heap.pop();
-    p.positions[picked] = best.position;
-    p.gains[picked] = best.bound;
-    if (best.bound > 0) {
-      if (!mark(rows[best.position])) return false;
-      cover_hits(true);
-    }
+  Greedy<T> greedy = {p, s, control};
+  if (!greedy.start() || !greedy.first_gains()) return false;
+  greedy.fill_heap();
+  while (greedy.picked < p.batch_size) {
+    while (!greedy.up_to_date(greedy.heap.top()))
+      if (!greedy.update_wave()) return false;
+    if (!greedy.pick_top()) return false;
   }
   return true;
 }

@@ -1,7 +1,7 @@
-// What is known of a candidate is a value as of some entry of the log: its gain, or an upper bound from a join (cheap, loose
-// by the error of the filter). Subtracting exactly what the log has cost it since makes either a value as of now. The top of
-// the heap catches up so; where it then is only a bound, its gain is added up from all rows. When all this has cost as much as
-// a join would (the first picks lower every gain), a join bounds all candidates anew.
+// What is known of a candidate is a value as of some entry of the log: its gain, or an upper bound from a join (cheap,
+// loose by the error of the filter). Subtracting exactly what the log has cost it since makes either a value as of now.
+// The top of the heap catches up so; where it then is only a bound, its gain is added up from all rows. When all this
+// has cost as much as a join would (the first picks lower every gain), a join bounds all candidates anew.
 #include "herding.hpp"
 
 #include "../heap.hpp"
@@ -20,6 +20,8 @@ constexpr double filter_speed = 48;
 constexpr double filter_speed = 12;
 #endif
 
+constexpr double join_margin = 1 + 1e-4;  // single precision sums of the join
+
 // Gains are compared after rounding: those of equal rows may have been added up along different histories and differ in
 // their last bits, and must still count as a tie. Well below what the kernel values themselves are good for.
 template <class V>
@@ -35,7 +37,7 @@ double comparable(double gain) {
 // exp(x) for x <= 0 to about 1 ulp, not below exp(-87).
 inline vec<float> exponential(vec<float> x) {
   x = maximum(x, splat(-87.0f));
-  const vec<int32_t> whole = __builtin_convertvector(x * 1.44269504f - 0.5f, vec<int32_t>);  // rounds to nearest: x <= 0
+  const vec<int32_t> whole = __builtin_convertvector(x * 1.44269504f - 0.5f, vec<int32_t>);  // to nearest: x <= 0
   const vec<float> n = __builtin_convertvector(whole, vec<float>);
   const vec<float> r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   vec<float> y = r * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -107,7 +109,7 @@ inline void atomic_add(double* target, double value) {
   while (!__atomic_compare_exchange(target, &old, &sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-// Upper bounds on all gains by a self-join; single precision sums, made up for by the caller's margin.
+// Upper bounds on all gains by a self-join; single precision sums, made up for by join_margin.
 template <class T>
 struct Bounder {
   const HerdingParams<T>& p;
@@ -165,6 +167,253 @@ struct Bounder {
   }
 };
 
+// The greedy loop's state: bounds, gains and the log in the layout, the order to look at candidates, the picks so far.
+template <class T>
+struct Greedy {
+  using V = compute_t<T>;
+  const HerdingParams<T>& p;
+  Layout<T>& s;
+  const Control& control;
+  int64_t n = p.X.rows, n_candidates = p.candidates.data ? p.candidates.size : n;
+  RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
+  bool few = 2 * n_candidates < n;  // then candidates against all rows is less than the triangle
+  double join_cost = (few ? static_cast<double>(n_candidates) : static_cast<double>(n) / 2) * static_cast<double>(n) /
+                     filter_speed;
+  double minus_inverse = -1 / (p.bandwidth * p.bandwidth);
+  Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
+  double scale = static_cast<double>(frame.scale);
+  Bounder<T> bounder = {p, s, static_cast<float>(minus_inverse / (scale * scale) * (1 - 0x1p-20)),
+                        filter_slack(p.X.cols)};
+  Heap<double> heap = {nullptr, 0};
+  int64_t logged = 0, picked = 0;
+  double spent = 0;     // exact kernel values since the last join
+  double reached = -1;  // largest gain known, as rounded for comparison
+  HeapEntry<double> wave[wave_rows] = {};
+  int64_t wave_size = 0;
+  bool anew = false;             // the wave's gains are added up from all rows, not corrected by the log
+  int64_t first = 0, total = 0;  // the rows, or the log entries, that the wave goes through
+
+  double weight(int64_t i) const { return p.weights ? p.weights[i] : 1.0; }
+  double done() const { return 0.4 + 0.6 * static_cast<double>(picked) / static_cast<double>(p.batch_size); }
+
+  bool start() {
+    for (int64_t i = 0; i < n; ++i) {
+      s.m[i] = 0;
+      s.weight[i] = p.weights ? static_cast<float>(p.weights[i] * (1 + 0x1p-20)) : 1.0f;
+      s.seen[i] = 0;
+      s.exact[i] = 0;
+    }
+    for (int64_t c = 0; c < p.covered.size; ++c)
+      if (!cover(row(p.X, p.covered.data[c]), false)) return false;
+    return true;
+  }
+
+  // k(x_b, center_c) for up to four centres at a time into values[c * row_chunk + b], b in [0, count) <= row_chunk.
+  template <class RowOf>
+  void kernel_rows(const T* const* centers, int64_t n_centers, int64_t count, RowOf&& row_of, V* values) const {
+    const T* four[4];
+    for (int64_t r = 0; r < 4; ++r) four[r] = centers[at_most(r, n_centers - 1)];
+    for (int64_t b = 0; b < count; ++b) {
+      V sq[4];
+      if (b + 1 < count) prefetch_row(row_of(b + 1), p.X.cols);
+      sqdist4(four, row_of(b), p.X.cols, sq);
+      for (int64_t r = 0; r < n_centers; ++r) values[r * row_chunk + b] = sq[r];
+    }
+    for (int64_t r = 0; r < n_centers; ++r) {
+      for (int64_t b = count; b % lanes<V>; ++b) values[r * row_chunk + b] = 0;
+      kernel_values(values + r * row_chunk, count, minus_inverse);
+    }
+  }
+
+  // Raises m by the kernel values of `center`.
+  bool cover(const T* center, bool log) {
+    const auto similarity = [&](int64_t item, int) {
+      V buffer[row_chunk];
+      const int64_t begin = item * row_chunk, count = at_most(row_chunk, n - begin);
+      kernel_rows(&center, 1, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
+      std::memcpy(s.similarity + begin, buffer, static_cast<size_t>(count) * sizeof(V));
+    };
+    if (!parallel_for(control, (n + row_chunk - 1) / row_chunk, similarity)) return false;
+    for (int64_t i = 0; i < n; ++i)
+      if (s.similarity[i] > s.m[i]) {
+        if (log) s.log[logged++ % n] = {i, s.m[i], s.similarity[i]};
+        s.m[i] = s.similarity[i];
+      }
+    return true;
+  }
+
+  // Upper bounds on all gains, less join_margin, into s.joined.
+  bool join(double before, double after) {
+    for (int64_t i = 0; i < n; ++i) {
+      s.joined[i] = 0;
+      // A little beyond the distance at which the kernel value is m, to make up for every rounding.
+      const double m = static_cast<double>(s.m[i]);
+      const double reach = m > 0 ? -__builtin_log(m) * (1 + 1e-4) + 1e-5 : __builtin_inf();
+      s.cut[i] = static_cast<float>(reach * p.bandwidth * p.bandwidth * scale * scale);
+    }
+    const int64_t whole[2] = {0, n};
+    return few ? s.join.run(candidates, n_candidates, rows, n, frame, control, bounder, before, after)
+               : s.join.run_self(rows, whole, frame, control, bounder, before, after);
+  }
+
+  bool first_bounds() {
+    if (!join(0, 0.4)) return false;
+    for (int64_t c = 0; c < n_candidates; ++c) {
+      const int64_t i = candidates.position(c);
+      s.value[i] = s.joined[i] * join_margin;
+      s.heap[c] = {s.value[i], i};
+    }
+    heap = Heap<double>(s.heap, n_candidates);
+    return true;
+  }
+
+  bool rebound() {
+    spent = 0;
+    if (!join(done(), done())) return false;
+    const int64_t left = heap.size();
+    for (int64_t e = 0; e < left; ++e) {
+      const int64_t i = s.heap[e].position;
+      const double bound = s.joined[i] * join_margin;
+      if (bound < s.heap[e].bound) s.heap[e].bound = bound;
+      if (s.exact[i] && logged - s.seen[i] < n) continue;
+      if (bound < s.value[i]) s.value[i] = bound;
+      s.seen[i] = logged;
+      s.exact[i] = 0;
+    }
+    heap = Heap<double>(s.heap, left);
+    return true;
+  }
+
+  bool settled(const HeapEntry<double>& entry) const {  // a gain of 0 cannot fall
+    return (s.seen[entry.position] == logged && s.exact[entry.position]) || entry.bound == 0;
+  }
+
+  void take_wave() {
+    for (wave_size = 0; wave_size < wave_rows && heap.size() > 0; heap.pop()) {
+      const HeapEntry<double> top = heap.top();
+      if (settled(top) || top.bound < reached) break;
+      wave[wave_size++] = top;
+    }
+    keep_one_kind();
+    order_by_age();
+  }
+
+  // One kind per wave, that of its first candidate; from another on, candidates go back.
+  void keep_one_kind() {
+    int64_t oldest = logged;
+    for (int64_t w = 0; w < wave_size; ++w) {
+      const int64_t seen = s.seen[wave[w].position];
+      const bool from_rows = seen == logged || logged - seen >= n;
+      if (w == 0) anew = from_rows;
+      if (from_rows != anew) {
+        for (int64_t rest = w; rest < wave_size; ++rest) heap.push(wave[rest]);
+        wave_size = w;
+        break;
+      }
+      if (!anew && seen < oldest) oldest = seen;
+      spent += static_cast<double>(anew ? n : logged - seen);
+    }
+    first = anew ? 0 : oldest;
+    total = anew ? n : logged - oldest;
+  }
+
+  // Candidates of like age side by side: four at a time share the chunks they have missed.
+  void order_by_age() {
+    for (int64_t w = 1; w < wave_size; ++w) {
+      const HeapEntry<double> entry = wave[w];
+      int64_t at = w;
+      for (; at > 0 && s.seen[wave[at - 1].position] > s.seen[entry.position]; --at) wave[at] = wave[at - 1];
+      wave[at] = entry;
+    }
+  }
+
+  const Rise<V>& logged_rise(int64_t begin, int64_t b) const {
+    const int64_t at = begin % n + b;  // the same begin for many b: the division is done once
+    return s.log[at < n ? at : at - n];
+  }
+
+  // What the rows [begin, begin + count) add to a gain.
+  double gain_over_rows(const V* value, int64_t begin, int64_t count) const {
+    double part = 0;
+    for (int64_t b = 0; b < count; ++b) {
+      const double rise = static_cast<double>(value[b]) - static_cast<double>(s.m[begin + b]);
+      part += rise > 0 ? weight(begin + b) * rise : 0;
+    }
+    return part;
+  }
+
+  // What the log entries [begin, begin + count) from `seen` on have changed in a gain.
+  double change_over_log(const V* value, int64_t begin, int64_t count, int64_t seen) const {
+    double part = 0;
+    for (int64_t b = seen > begin ? seen - begin : 0; b < count; ++b) {
+      const Rise<V>& rise = logged_rise(begin, b);
+      if (value[b] <= rise.before) continue;
+      const V top = value[b] < rise.after ? value[b] : rise.after;
+      part -= weight(rise.position) * (static_cast<double>(top) - static_cast<double>(rise.before));
+    }
+    return part;
+  }
+
+  // All candidates of the wave against one chunk of rows (or of the log), while that is in cache.
+  void update_chunk(int64_t item) {
+    V buffer[4 * row_chunk];
+    const int64_t begin = first + item * row_chunk, count = at_most(row_chunk, total - item * row_chunk);
+    for (int64_t w0 = 0; w0 < wave_size; w0 += 4) {
+      const T* centers[4];
+      const int64_t n_centers = at_most(4, wave_size - w0);
+      double* parts = s.parts + item * wave_rows + w0;
+      int64_t seen_least = logged;
+      for (int64_t r = 0; r < n_centers; ++r) {
+        centers[r] = rows[wave[w0 + r].position];
+        seen_least = at_most(seen_least, s.seen[wave[w0 + r].position]);
+        parts[r] = 0;
+      }
+      if (!anew && seen_least >= begin + count) continue;
+      if (anew)
+        kernel_rows(centers, n_centers, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
+      else
+        kernel_rows(centers, n_centers, count, [&](int64_t b) { return rows[logged_rise(begin, b).position]; }, buffer);
+      for (int64_t r = 0; r < n_centers; ++r)
+        parts[r] = anew ? gain_over_rows(buffer + r * row_chunk, begin, count)
+                        : change_over_log(buffer + r * row_chunk, begin, count, s.seen[wave[w0 + r].position]);
+    }
+  }
+
+  bool update_wave() {
+    take_wave();
+    const int64_t chunks = (total + row_chunk - 1) / row_chunk;
+    if (!parallel_for(control, chunks, [&](int64_t item, int) { update_chunk(item); }, done(), done())) return false;
+    for (int64_t w = 0; w < wave_size; ++w) put_back(wave[w], w, chunks);
+    return true;
+  }
+
+  // Parts are added in chunk order, so the threads do not show.
+  void put_back(HeapEntry<double> entry, int64_t w, int64_t chunks) {
+    const int64_t j = entry.position;
+    double value = anew ? 0 : s.value[j];
+    for (int64_t item = 0; item < chunks; ++item) value += s.parts[item * wave_rows + w];
+    s.value[j] = value > 0 ? value : 0;  // the running difference is rounded
+    s.seen[j] = logged;
+    if (anew) s.exact[j] = 1;
+    if (s.exact[j])
+      entry.bound = comparable<V>(s.value[j]);
+    else if (s.value[j] * (1 + 0x1p-20) < entry.bound)
+      entry.bound = s.value[j] * (1 + 0x1p-20);
+    if (s.exact[j] && entry.bound > reached) reached = entry.bound;
+    heap.push(entry);
+  }
+
+  bool pick_top() {
+    const HeapEntry<double> best = heap.top();
+    heap.pop();
+    p.positions[picked] = best.position;
+    p.gains[picked] = best.bound > 0 ? s.value[best.position] / static_cast<double>(n) : 0;
+    ++picked;
+    reached = -1;
+    return cover(rows[best.position], true);
+  }
+};
+
 }  // namespace
 
 template <Isa isa, class T>
@@ -176,204 +425,17 @@ int64_t herding_scratch(const HerdingParams<T>& p, int threads) {
 
 template <Isa isa, class T>
 bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
-  using V = compute_t<T>;
+  if (p.batch_size == 0) return true;
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
-  const int64_t n = p.X.rows, d = p.X.cols, n_candidates = p.candidates.data ? p.candidates.size : n;
-  const RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
-  const int64_t n_chunks = (n + row_chunk - 1) / row_chunk;
-  const double minus_inverse = -1 / (p.bandwidth * p.bandwidth);
-  if (p.batch_size == 0) return true;
-
-  for (int64_t i = 0; i < n; ++i) {
-    s.m[i] = 0;
-    s.weight[i] = p.weights ? static_cast<float>(p.weights[i] * (1 + 0x1p-20)) : 1.0f;
-    s.seen[i] = 0;
-    s.exact[i] = 0;
-  }
-  const auto weight = [&](int64_t i) { return p.weights ? p.weights[i] : 1.0; };
-
-  // k(x_b, center_c) for up to four centres at a time into values[c * row_chunk + b], b in [0, count) <= row_chunk.
-  const auto values = [&](const T* const* centers, int64_t n_centers, int64_t count, auto&& row_of, V* out) {
-    const T* four[4];
-    for (int64_t r = 0; r < 4; ++r) four[r] = centers[at_most(r, n_centers - 1)];
-    for (int64_t b = 0; b < count; ++b) {
-      V sq[4];
-      if (b + 1 < count) prefetch_row(row_of(b + 1), d);
-      sqdist4(four, row_of(b), d, sq);
-      for (int64_t r = 0; r < n_centers; ++r) out[r * row_chunk + b] = sq[r];
+  Greedy<T> greedy = {p, s, control};
+  if (!greedy.start() || !greedy.first_bounds()) return false;
+  while (greedy.picked < p.batch_size) {
+    while (!greedy.settled(greedy.heap.top())) {
+      const bool join_pays = greedy.spent > greedy.join_cost;
+      if (!(join_pays ? greedy.rebound() : greedy.update_wave())) return false;
     }
-    for (int64_t r = 0; r < n_centers; ++r) {
-      for (int64_t b = count; b % lanes<V>; ++b) out[r * row_chunk + b] = 0;
-      kernel_values(out + r * row_chunk, count, minus_inverse);
-    }
-  };
-  const auto values_of = [&](const T* center) {  // into s.similarity, all rows
-    return parallel_for(control, n_chunks, [&](int64_t item, int) {
-      V buffer[row_chunk];
-      const int64_t first = item * row_chunk, count = at_most(row_chunk, n - first);
-      values(&center, 1, count, [&](int64_t b) { return rows[first + b]; }, buffer);
-      std::memcpy(s.similarity + first, buffer, static_cast<size_t>(count) * sizeof(V));
-    });
-  };
-  for (int64_t c = 0; c < p.covered.size; ++c) {
-    if (!values_of(row(p.X, p.covered.data[c]))) return false;
-    for (int64_t i = 0; i < n; ++i)
-      if (s.similarity[i] > s.m[i]) s.m[i] = s.similarity[i];
-  }
-
-  const Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
-  const double scale = static_cast<double>(frame.scale);
-  Bounder<T> bounder = {p, s, static_cast<float>(minus_inverse / (scale * scale) * (1 - 0x1p-20)), filter_slack(d)};
-  const bool few = 2 * n_candidates < n;  // then candidates against all rows is less than the triangle
-  const auto join = [&](double before, double after) {
-    for (int64_t i = 0; i < n; ++i) {
-      s.joined[i] = 0;
-      // A little beyond the distance at which the kernel value is m, to make up for every rounding.
-      const double reach = s.m[i] > 0 ? -__builtin_log(static_cast<double>(s.m[i])) * (1 + 1e-4) + 1e-5 : __builtin_inf();
-      s.cut[i] = static_cast<float>(reach * p.bandwidth * p.bandwidth * scale * scale);
-    }
-    const int64_t whole[2] = {0, n};
-    return few ? s.join.run(candidates, n_candidates, rows, n, frame, control, bounder, before, after)
-               : s.join.run_self(rows, whole, frame, control, bounder, before, after);
-  };
-  const double join_cost = (few ? static_cast<double>(n_candidates) : static_cast<double>(n) / 2) * static_cast<double>(n) / filter_speed;
-
-  if (!join(0, 0.4)) return false;
-  constexpr double margin = 1 + 1e-4;  // single precision sums of the join
-  for (int64_t c = 0; c < n_candidates; ++c) {
-    const int64_t i = candidates.position(c);
-    s.value[i] = s.joined[i] * margin;
-    s.heap[c] = {s.value[i], i};
-  }
-  int64_t left = n_candidates;
-  Heap<double> heap(s.heap, left);
-
-  const auto logged_rise = [&](int64_t begin, int64_t b) -> const Rise<V>& {
-    const int64_t at = begin % n + b;  // the same begin for many b: the division is done once
-    return s.log[at < n ? at : at - n];
-  };
-  int64_t logged = 0;
-  double spent = 0;
-  for (int64_t picked = 0; picked < p.batch_size; ++picked, --left) {
-    const double done = 0.4 + 0.6 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
-    double reached = -1;
-    const auto settled = [&](const HeapEntry<double>& top) {  // a gain of 0 cannot fall
-      return (s.seen[top.position] == logged && s.exact[top.position]) || top.bound == 0;
-    };
-    while (!settled(heap.top())) {
-      if (spent > join_cost) {
-        spent = 0;
-        if (!join(done, done)) return false;
-        for (int64_t e = 0; e < left; ++e) {
-          const int64_t i = s.heap[e].position;
-          const double bound = s.joined[i] * margin;
-          if (bound < s.heap[e].bound) s.heap[e].bound = bound;
-          if (s.exact[i] && logged - s.seen[i] < n) continue;
-          if (bound < s.value[i]) s.value[i] = bound;
-          s.seen[i] = logged;
-          s.exact[i] = 0;
-        }
-        heap = Heap<double>(s.heap, left);
-        continue;
-      }
-      HeapEntry<double> wave[wave_rows];
-      int64_t size = 0;
-      while (size < wave_rows && heap.size() > 0) {
-        const HeapEntry<double> top = heap.top();
-        if (settled(top) || top.bound < reached) break;
-        wave[size++] = top;
-        heap.pop();
-      }
-      // A wave goes chunk by chunk of rows (or of the log), all its candidates against a chunk while that is in cache;
-      // parts are added in chunk order, so the threads do not show.
-      bool anew = false;
-      int64_t oldest = logged;
-      for (int64_t w = 0; w < size; ++w) {
-        const int64_t seen = s.seen[wave[w].position];
-        const bool from_rows = seen == logged || logged - seen >= n;
-        if (w == 0) anew = from_rows;
-        if (from_rows != anew) {  // one kind per wave; the rest goes back
-          for (int64_t rest = w; rest < size; ++rest) heap.push(wave[rest]);
-          size = w;
-          break;
-        }
-        if (!anew && seen < oldest) oldest = seen;
-        spent += static_cast<double>(anew ? n : logged - seen);
-      }
-      // Candidates of like age side by side: four at a time share the chunks they have missed.
-      for (int64_t w = 1; w < size; ++w) {
-        const HeapEntry<double> entry = wave[w];
-        int64_t at = w;
-        for (; at > 0 && s.seen[wave[at - 1].position] > s.seen[entry.position]; --at) wave[at] = wave[at - 1];
-        wave[at] = entry;
-      }
-      const int64_t first = anew ? 0 : oldest, total = anew ? n : logged - oldest;
-      const int64_t chunks = (total + row_chunk - 1) / row_chunk;
-      const auto update = [&](int64_t item, int) {
-        V buffer[4 * row_chunk];
-        const int64_t begin = first + item * row_chunk, count = at_most(row_chunk, total - item * row_chunk);
-        for (int64_t w0 = 0; w0 < size; w0 += 4) {
-          const T* centers[4];
-          const int64_t n_centers = at_most(4, size - w0);
-          int64_t seen_least = logged;
-          for (int64_t r = 0; r < n_centers; ++r) {
-            centers[r] = rows[wave[w0 + r].position];
-            seen_least = at_most(seen_least, s.seen[wave[w0 + r].position]);
-            s.parts[item * wave_rows + w0 + r] = 0;
-          }
-          if (!anew && seen_least >= begin + count) continue;
-          if (anew)
-            values(centers, n_centers, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
-          else
-            values(centers, n_centers, count, [&](int64_t b) { return rows[logged_rise(begin, b).position]; }, buffer);
-          for (int64_t r = 0; r < n_centers; ++r) {
-            const V* value = buffer + r * row_chunk;
-            double part = 0;
-            if (anew) {
-              for (int64_t b = 0; b < count; ++b) {
-                const double rise = static_cast<double>(value[b]) - static_cast<double>(s.m[begin + b]);
-                part += rise > 0 ? weight(begin + b) * rise : 0;
-              }
-            } else {
-              const int64_t seen = s.seen[wave[w0 + r].position];
-              for (int64_t b = seen > begin ? seen - begin : 0; b < count; ++b) {
-                const Rise<V>& rise = logged_rise(begin, b);
-                if (value[b] <= rise.before) continue;
-                const V top = value[b] < rise.after ? value[b] : rise.after;
-                part -= weight(rise.position) * (static_cast<double>(top) - static_cast<double>(rise.before));
-              }
-            }
-            s.parts[item * wave_rows + w0 + r] = part;
-          }
-        }
-      };
-      if (!parallel_for(control, chunks, update, done, done)) return false;
-      for (int64_t w = 0; w < size; ++w) {
-        const int64_t j = wave[w].position;
-        double value = anew ? 0 : s.value[j];
-        for (int64_t item = 0; item < chunks; ++item) value += s.parts[item * wave_rows + w];
-        s.value[j] = value > 0 ? value : 0;  // the running difference is rounded
-        s.seen[j] = logged;
-        if (anew) s.exact[j] = 1;
-        if (s.exact[j])
-          wave[w].bound = comparable<V>(s.value[j]);
-        else if (s.value[j] * (1 + 0x1p-20) < wave[w].bound)
-          wave[w].bound = s.value[j] * (1 + 0x1p-20);
-        if (s.exact[j] && wave[w].bound > reached) reached = wave[w].bound;
-        heap.push(wave[w]);
-      }
-    }
-    const HeapEntry<double> best = heap.top();
-    heap.pop();
-    p.positions[picked] = best.position;
-    p.gains[picked] = best.bound > 0 ? s.value[best.position] / static_cast<double>(n) : 0;
-    if (!values_of(rows[best.position])) return false;
-    for (int64_t i = 0; i < n; ++i)
-      if (s.similarity[i] > s.m[i]) {
-        s.log[logged++ % n] = {i, s.m[i], s.similarity[i]};
-        s.m[i] = s.similarity[i];
-      }
+    if (!greedy.pick_top()) return false;
   }
   return true;
 }

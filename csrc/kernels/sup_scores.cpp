@@ -79,10 +79,7 @@ V weighted_distance(const T* x, const V* centers, int64_t d, V sqnorm, const Pan
     if (valid == width) {
       const vec<V> norms = load(panel.sqnorm + j) + sqnorm, value = norms - load(products + j) * V(2);
       const vec<V> weight = load(weights + j);
-      const auto close = value < norms * doubtful;
-      bool any = false;
-      for (int l = 0; l < width; ++l) any |= close[l] != 0;
-      if (!any) {
+      if (!lane_mask(value < norms * doubtful)) {
         total += weight * square_root<V>(value);
         continue;
       }
