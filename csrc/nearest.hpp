@@ -105,6 +105,7 @@ class Nearest {
         const uint32_t mask = lane_mask(load(low_ + j) - load(products + j) * 2.0f <= splat(first));
         if (mask) looked = j + lowest_bit(mask);
       }
+      if (looked < 0 || looked >= centers_.count) looked = 0;  // nothing but infinities: any centre to begin with
       look(looked);
       if (first + 2 * wobble < limit) limit = first + 2 * wobble;
       if (next <= limit)

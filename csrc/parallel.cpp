@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace pyal {
@@ -68,7 +69,11 @@ class Pool {
 
   int grow(int helpers) {
     if (helpers > max_helpers) helpers = max_helpers;
-    for (; started_ < helpers; ++started_) std::thread(&Pool::work, this, started_).detach();
+    try {
+      for (; started_ < helpers; ++started_) std::thread(&Pool::work, this, started_).detach();
+    } catch (const std::system_error&) {
+      return started_ < helpers ? started_ : helpers;  // no more threads to be had: work with those there are
+    }
     return helpers;
   }
 

@@ -304,6 +304,8 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
   constexpr int group = as_a ? K::rows : K::cols;
   const int64_t d = list.X.cols, words = K::words(d);
   V* centered = reinterpret_cast<V*>(scratch + group * words);
+  // Products and squares below 2^-126 vanish (tiles flush them): 2 d of them, in a squared distance.
+  const V vanished = static_cast<V>(__builtin_sqrt(static_cast<double>(d)) * 0x1p-60);
   panel.count = count;
   panel.max_lost = 0;
   for (int64_t g = 0; g < count; g += group) {
@@ -316,8 +318,8 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
       if (g + r + 1 < count) prefetch_row(list[first + g + r + 1], d);
       center_row(list[first + g + r], frame, d, centered);
       const Stored<V> stored = K::words_from(centered, d, out);
-      // Each centred value was rounded before (2^-24 relative); the constant covers what underflows.
-      const V lost = stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22 + 1e-30);
+      // Each centred value was rounded before (2^-24 relative).
+      const V lost = stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22) + vanished;
       panel.sqnorm[g + r] = stored.sqnorm;
       panel.lost[g + r] = lost;
       if (lost > panel.max_lost) panel.max_lost = lost;
@@ -363,7 +365,7 @@ inline Panel<K> take_panel(Arena& arena, int64_t rows, int64_t d) {
 // ---- bounds ----------------------------------------------------------------------------------------------------------
 
 // Error of the computed sqnorm_i + sqnorm_j - 2 <,> relative to sqnorm_i + sqnorm_j: sums of d rounded terms, twice over
-// for sums in another order and for tiles that flush denormals.
+// for sums in another order. What underflows is part of `lost`.
 inline float filter_slack(int64_t d) { return static_cast<float>(d + 32) * 0x1p-23f; }
 
 struct Bounds {
@@ -383,6 +385,29 @@ inline float reach_bound(float reach, float lost) {
   return far * far * (1 + 0x1p-21f);
 }
 
+// The frame with a scale that also brings these rows into the range of float. Not needed for float rows, whose squared
+// norms float holds: the scale of all frames but those of double is 1.
+template <class T, class B>
+inline Frame<T> including(Frame<T> frame, const RowList<B>& list, int64_t count) {
+  if constexpr (sizeof(compute_t<T>) == 8) {
+    double largest = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const B* x = list[i];
+      for (int64_t c = 0; c < list.X.cols; ++c) {
+        const double size = __builtin_fabs(x[c] - frame.origin[c]);
+        if (size > largest) largest = size;
+      }
+    }
+    int exponent = largest > 0 ? -__builtin_ilogb(largest) : 500;
+    if (exponent > 500) exponent = 500;  // the square of the scale is needed too
+    const double scale = __builtin_ldexp(1.0, exponent);
+    if (frame.scale == 0 || scale < frame.scale) frame.scale = scale;
+  } else {
+    frame.scale = 1;
+  }
+  return frame;
+}
+
 // Origin of a frame: the mean of at most 1024 rows spread over the list. Any point would do; near the mean the norms, and so the
 // error bounds, are smallest.
 template <class T>
@@ -395,19 +420,7 @@ inline Frame<T> make_frame(const RowList<T>& list, int64_t count, compute_t<T>* 
     for (int64_t c = 0; c < d; ++c) scratch[c] += static_cast<double>(widen(x[c]));
   }
   for (int64_t c = 0; c < d; ++c) origin[c] = sample ? static_cast<C>(scratch[c] / static_cast<double>(sample)) : C(0);
-  C scale = 1;
-  if constexpr (sizeof(C) == 8) {
-    double largest = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      const T* x = list[i];
-      for (int64_t c = 0; c < d; ++c) {
-        const double size = __builtin_fabs(x[c] - origin[c]);
-        if (size > largest) largest = size;
-      }
-    }
-    if (largest > 0) scale = __builtin_ldexp(1.0, -__builtin_ilogb(largest));
-  }
-  return {origin, scale};
+  return including(Frame<T>{origin, 0}, list, count);
 }
 
 }  // namespace

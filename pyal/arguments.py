@@ -68,4 +68,6 @@ def vector(a: Any, n: int, name: str, kinds: str, dtype: str) -> NDArray[Any]:
         raise ValueError(f"{name} must have shape ({n},), one entry per row; got {array.shape}")
     if array.dtype.kind not in kinds:
         raise TypeError(f"{name} must hold {'integers' if kinds == 'iu' else 'numbers'}; got dtype {array.dtype}")
+    if array.dtype.kind == "u" and array.size and array.max() >= 2**63:
+        raise ValueError(f"{name} must hold integers below 2**63; got {array.max()}")
     return np.ascontiguousarray(array, dtype)

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_stdout()  # else the interpreter complains once more when it flushes at exit
         return 141
-    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError) as error:
         _drop_stdout()
         print(f"pyal: error: {_sentence(error)}", file=sys.stderr)
         return 2

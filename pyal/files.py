@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +32,10 @@ def read_labels(path: str, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
     An empty label (nan, none, na, null) is a hole, and so is every row that a file with a header does not list. In a
     file of one label per line that holds only integers, -1 is a hole.
     """
-    table = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(_text(path)))]
+    try:
+        table = [[cell.strip() for cell in row] for row in csv.reader(_text(path).splitlines())]
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a CSV file; line by line it is not: {error}") from None
     header = [cell.lower() for cell in table[0]] if table else []
     if "label" in header and len(header) > 1:
         return _keyed_labels(path, header, table[1:], n, ids)
@@ -48,6 +50,11 @@ def read_labels(path: str, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
     try:
         return np.array([int(label) for label in labels], np.int64)
     except (ValueError, OverflowError):
+        holes = {label.lower() in HOLES for label in labels}
+        if "-1" in labels and True in holes:
+            raise ValueError(
+                f"{path} holds both -1 and empty labels, and only one of them can mean not labelled"
+            ) from None
         return _objects([None if label.lower() in HOLES else label for label in labels])
 
 

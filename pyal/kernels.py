@@ -9,6 +9,7 @@ csrc/kernels/*.hpp.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ __all__ = [
 
 # Between these bounds on the largest squared norm float32 holds every squared difference that matters.
 _FLOAT32_SQNORMS = (1e-20, 1e37)
+_FLOAT64_SQNORM = 4e307
 
 
 def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
@@ -53,6 +55,11 @@ def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
             raise ValueError(f"{name} must have squared norms that float64 can hold; not so in row {first_few(bad)}")
         raise ValueError(f"{name} must be finite; NaN or infinity in row {first_few(bad)}")
     largest = float(norms.max())
+    if largest > _FLOAT64_SQNORM:
+        raise ValueError(
+            f"{name} must have squared norms up to {_FLOAT64_SQNORM:g}, for float64 to hold squared "
+            f"distances; got {largest:g} in row {int(norms.argmax())}"
+        )
     if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
         found = widened(found, "float64")
     return found
@@ -235,7 +242,7 @@ def d2_sampling(
     With q (n, C) the rows are the outer products q_i x X_i, never formed: that is BADGE (Ash et al. 2020,
     arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or
     one drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed
-    with in float32, or float64 where X is float64. random_state: None, int, Generator or RandomState. Memory O(n).
+    with in float32, or float64 where X is. random_state: None, int, Generator or RandomState. Memory O(n + 65 b).
 
     >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
     [2, 0]
@@ -248,7 +255,9 @@ def d2_sampling(
         Q = rows(q, "q", device=X.device)
         if Q.n != X.n:
             raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
-        factor, columns = widened(Q, _value_dtype(X)).array, Q.d
+        # A power of two in all of q changes no probability, and keeps the products of norms in range.
+        wide = widened(Q, "float64").array
+        factor, columns = cast(wide * 2.0 ** -np.frexp(float(abs(wide).max()))[1], _value_dtype(X)), Q.d
     rng = generator(random_state)
     first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
     run(
@@ -280,7 +289,9 @@ def ball_cover(
     """
     X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
     gains = empty((b,), "int64", X.device)
-    run("ball_cover", X, n_jobs, **arguments, sqradius=number(radius, "radius", infinite=True) ** 2, gains=gains)
+    reach = number(radius, "radius", infinite=True)
+    sqradius = max(reach * reach, sys.float_info.min)  # a square that vanishes would not even cover equal rows
+    run("ball_cover", X, n_jobs, **arguments, sqradius=sqradius, gains=gains)
     return arguments["positions"], gains
 
 
@@ -300,7 +311,11 @@ def purity_radius(X: Any, assignment: Any, alpha: float = 0.95, *, n_jobs: int |
         raise ValueError(f"alpha must lie in (0, 1]; got {alpha}")
     sqdist, _ = _neighbours(X, 1, n_jobs, labels=on_device(labels, X.device))
     nearest = np.sort(as_numpy(sqdist, "X")[:, 0].astype(np.float64))
-    return float(np.sqrt(nearest[min(int((1 - alpha) * X.n + 1e-9), X.n - 1)]))
+    square = float(nearest[min(int((1 - alpha) * X.n + 1e-9), X.n - 1)])
+    radius = float(np.sqrt(square))
+    while radius * radius > square:  # rounded up, an open ball of this radius would not be pure
+        radius = float(np.nextafter(radius, 0))
+    return radius
 
 
 def herding(
@@ -328,10 +343,11 @@ def herding(
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
         if bad.size:
             raise ValueError(f"weights must be finite and not negative; got {weights[bad[0]]} at {first_few(bad)}")
-        weights = on_device(weights, X.device)
+        largest = float(weights.max())
+        weights = on_device(weights / largest if largest > 0 else weights, X.device)
     gains = empty((b,), "float64", X.device)
     run("herding", X, n_jobs, **arguments, bandwidth=number(bandwidth, "bandwidth"), weights=weights, gains=gains)
-    return arguments["positions"], gains
+    return arguments["positions"], gains if weights is None else gains * largest
 
 
 def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.0, n_jobs: int | None = None) -> Any:

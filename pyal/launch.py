@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import sys
 import time
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 from pyal import _cpu
 from pyal.arguments import n_jobs_checked
 from pyal.arrays import Rows, address, empty
+
+# The pool of threads has no more, and no kernel here gains from more.
+_MOST_THREADS = 256
 
 
 class _Progress:
@@ -40,13 +43,20 @@ class _Progress:
             self.bar.close()
 
 
+@functools.cache
+def _available() -> int:
+    from joblib import cpu_count  # comes with scikit-learn, and knows affinity masks and the quotas of containers
+
+    return int(cpu_count())
+
+
 def thread_count(n_jobs: int | None) -> int:
     """CPU threads for n_jobs: all that this process may use for None, counted down from that for negative numbers."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = min(_available(), _MOST_THREADS)
     wanted = n_jobs_checked(n_jobs)
     if wanted is None:
         return available
-    return wanted if wanted > 0 else max(1, available + 1 + wanted)
+    return min(wanted, _MOST_THREADS) if wanted > 0 else max(1, available + 1 + wanted)
 
 
 def run(kernel: str, X: Rows, n_jobs: int | None, **arguments: Any) -> None:

@@ -29,7 +29,10 @@ def lloyd(
         assign(centers=centers, k=k, moved=moved, **state, sqdist=None)
         if step == 0:
             mean = state["sums"].sum(0) / X.n
-            tolerated = tol * max(mean_sqnorm - float((mean * mean).sum()), 0.0) / X.d
+            spread = mean_sqnorm - float((mean * mean).sum())
+            if tol > 0 and spread < 1e-6 * mean_sqnorm:  # far from the origin the difference has lost its digits
+                spread = sum(float(((block - mean) ** 2).sum()) for _, block in X.blocks()) / X.n
+            tolerated = tol * spread / X.d
         if bool((state["counts"] == 0).any()):
             assign(centers=centers, k=k, moved=cast(centers[:, 0] * 0, dtype), **state, sqdist=sqdist)
             _refill(X, sqdist, state)

@@ -211,7 +211,7 @@ LONG = {name: each for name, each in CALLS.items() if name not in ("herding", "b
 def test_extra_memory_grows_with_the_rows_alone(name):
     """NumPy reports what it allocates, and kernels allocate nothing themselves.
 
-    8000 rows more may cost 1000 bytes each: knn keeps about 2 k + 32 candidates of 12 bytes a row, q_of makes 24 + 48
+    8000 rows more may cost 1000 bytes each: knn keeps about 3 k + 36 candidates of 12 bytes a row, q_of makes 24 + 48
     bytes a row here. A bit matrix would cost 3000 bytes a row more, a float32 N x N matrix 96,000.
     """
     assert peak(LONG[name], 16000) - peak(LONG[name], 8000) < 8000 * 1000

@@ -226,7 +226,7 @@ struct Greedy {
       at = end;
       if (gain < __atomic_load_n(&reached, __ATOMIC_RELAXED)) break;
     }
-    if (gain == 0) at = logged;  // it cannot fall further
+    if (gain <= 0) at = logged;  // it cannot fall further
     s.seen[entry.position] = at;
     entry.bound = gain;
     if (at == logged && gain > __atomic_load_n(&reached, __ATOMIC_RELAXED))

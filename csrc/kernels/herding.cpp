@@ -49,12 +49,15 @@ inline vec<float> exponential(vec<float> x) {
   return (vec<float>)((vec<int32_t>)y + (whole << 23));
 }
 
+// 0 * infinity would be NaN where rows are equal.
+inline float finite_float(double value) { return value > -3e38 ? static_cast<float>(value) : -3e38f; }
+
 inline void kernel_values(float* sqdist, int64_t count, double minus_inverse) {  // in place, in whole vectors
   for (int64_t i = 0; i < count; i += lanes<float>)
-    store(sqdist + i, exponential(load(sqdist + i) * static_cast<float>(minus_inverse)));
+    store(sqdist + i, exponential(load(sqdist + i) * finite_float(minus_inverse)));
 }
 inline void kernel_values(double* sqdist, int64_t count, double minus_inverse) {
-  for (int64_t i = 0; i < count; ++i) sqdist[i] = __builtin_exp(sqdist[i] * minus_inverse);
+  for (int64_t i = 0; i < count; ++i) sqdist[i] = __builtin_exp(sqdist[i] * (minus_inverse > -1e308 ? minus_inverse : -1e308));
 }
 
 template <class V>
@@ -182,7 +185,7 @@ struct Greedy {
   double minus_inverse = -1 / (p.bandwidth * p.bandwidth);
   Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
   double scale = static_cast<double>(frame.scale);
-  Bounder<T> bounder = {p, s, static_cast<float>(minus_inverse / (scale * scale) * (1 - 0x1p-20)),
+  Bounder<T> bounder = {p, s, finite_float(minus_inverse / (scale * scale) * (1 - 0x1p-20)),
                         filter_slack(p.X.cols)};
   Heap<double> heap = {nullptr, 0};
   int64_t logged = 0, picked = 0;
@@ -249,7 +252,8 @@ struct Greedy {
       // A little beyond the distance at which the kernel value is m, to make up for every rounding.
       const double m = static_cast<double>(s.m[i]);
       const double reach = m > 0 ? -__builtin_log(m) * (1 + 1e-4) + 1e-5 : __builtin_inf();
-      s.cut[i] = static_cast<float>(reach * p.bandwidth * p.bandwidth * scale * scale);
+      const double cut = reach * p.bandwidth * p.bandwidth * scale * scale;
+      s.cut[i] = cut > 1e-37 ? static_cast<float>(cut) : 1e-37f;
     }
     const int64_t whole[2] = {0, n};
     return few ? s.join.run(candidates, n_candidates, rows, n, frame, control, bounder, before, after)

@@ -53,7 +53,7 @@ struct Greedy {
     for (int64_t i = 0; i < s.n; ++i) s.bound[i] = infinity;
     if (!p.covered.size) return true;
     const RowList<T> covered = {p.X, p.covered.data};
-    const Frame<T> frame = make_frame(candidates, s.n, s.origin, s.mean);
+    const Frame<T> frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);
     for (int64_t i = 0; i < s.n; ++i) s.best[candidates.position(i)] = infinity;
     if (!s.nearest.run(candidates, s.n, covered, p.covered.size, frame, s.best, nullptr, nullptr, control))
       return false;

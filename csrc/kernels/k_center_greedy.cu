@@ -14,7 +14,7 @@ namespace {
 constexpr int group = 4;  // rows of a warp at a time: as many independent loads in flight
 constexpr int ahead = 8;  // centres of a warp at a time where it has one row only
 constexpr int64_t plain_picks = 4;  // while most bounds still fall with every pick
-constexpr int64_t lazy_bytes = int64_t{1} << 28;  // of X; reckoned, not measured: 60 us a pass on an H200
+constexpr int64_t lazy_bytes = int64_t{1} << 28;  // of X; reckoned, not measured: 60 us a pass on a large GPU
 
 using Bits = unsigned long long;  // of an m >= 0: in the same order
 

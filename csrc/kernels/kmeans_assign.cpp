@@ -94,7 +94,7 @@ bool kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, const Control&
     p.lower[s.active[r]] = infinity;
   }
   if (active) {
-    const Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
+    const Frame<T> frame = including(make_frame(rows, n, s.origin, s.mean), centers, p.k);
     if (!s.nearest.run(list, active, centers, p.k, frame, s.best, p.assignment, p.lower, control)) return false;
   }
   int64_t changed = 0;

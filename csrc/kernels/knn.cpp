@@ -169,8 +169,6 @@ struct Neighbours {
     return reach_bound(reach, lost);
   }
 
-  bool allowed(int64_t i, int64_t j) const { return !p.labels || p.labels[i] != p.labels[j]; }
-
   void begin(const JoinBlock<T>& block, int) const {
     float* low_j = block.work;
     for (int64_t j = 0; j < block.stride; ++j)
@@ -249,11 +247,13 @@ bool knn(const KnnParams<T>& p, void* scratch, const Control& control) {
   const RowList<T> members = {p.X, p.order};
   const int64_t whole[2] = {0, p.X.rows};
   const int64_t* start = p.order ? p.group_start : whole;
-  const Frame<T> frame = make_frame(members, p.order ? start[p.n_groups] : p.X.rows, s.origin, s.mean);
+  const RowList<T> queries = {{p.queries, p.queries ? p.m : 0, p.X.cols}, nullptr};
+  const Frame<T> frame =
+      including(make_frame(members, p.order ? start[p.n_groups] : p.X.rows, s.origin, s.mean), queries, queries.X.rows);
   Neighbours<T> neighbours = {p, frame, s.states, s.lists, s.capacity, s.exact, filter_slack(p.X.cols)};
   for (int64_t i = 0; i < p.m; ++i) s.states[i] = {__builtin_inff(), 0, -1, 0};
   const bool completed =
-      p.queries ? s.join.run({{p.queries, p.m, p.X.cols}, nullptr}, p.m, members, p.X.rows, frame, control, neighbours, 0, 0.95)
+      p.queries ? s.join.run(queries, p.m, members, p.X.rows, frame, control, neighbours, 0, 0.95)
                 : s.join.run_self(members, start, frame, control, neighbours, 0, 0.95);
   if (!completed) return false;
 
