@@ -2,6 +2,14 @@
 
 from typing import Any
 
+try:
+    from pyal import _cpu as _cpu
+except ImportError as error:  # most often: Python was started in a source checkout, whose pyal/ hides the installed one
+    raise ImportError(
+        f"pyal's compiled core cannot be imported from {__path__[0]} ({error}); where that is a source checkout, "
+        "start Python in another folder or install with pip install -e ."
+    ) from error
+
 from pyal import kernels
 from pyal.selection import score, select
 from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names

@@ -72,3 +72,12 @@ def pyal_data() -> Path:
     if not folder:
         pytest.skip("real data: the environment variable PYAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _away_from_the_checkout(tmp_path_factory):
+    """Where a test starts Python, the checkout's pyal/ without a core must not hide the installed one."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("cwd"))
+    yield
+    os.chdir(before)
