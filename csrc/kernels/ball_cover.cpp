@@ -10,6 +10,9 @@
 namespace pyal::cpu {
 namespace {
 
+// How many pairs a join counts in the time of one squared distance, roughly; it only balances work.
+constexpr double join_speed = 16;
+
 constexpr int64_t wave_rows = 32, row_chunk = 512, log_check = 256;
 
 template <class T>
@@ -114,6 +117,7 @@ struct Greedy {
   RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
   Heap<int64_t> heap = {nullptr, 0};
   int64_t logged = 0, picked = 0;
+  double spent = 0;  // pairs compared since the last join
   int64_t reached = -1;  // largest gain known to be reached by an up-to-date candidate
   HeapEntry<int64_t> wave[wave_rows] = {};
   int64_t wave_size = 0;
@@ -190,12 +194,22 @@ struct Greedy {
   }
 
   void fill_heap() {
+    int64_t size = 0;
     for (int64_t c = 0; c < n_candidates; ++c) {
       const int64_t i = candidates.position(c);
-      s.seen[i] = 0;
-      s.heap[c] = {s.gain[i] + s.uncovered[i], i};
+      s.seen[i] = logged;
+      if (s.candidate[i]) s.heap[size++] = {s.gain[i] + s.uncovered[i], i};
     }
-    heap = Heap<int64_t>(s.heap, n_candidates);
+    heap = Heap<int64_t>(s.heap, size);
+  }
+
+  // Catching up row by row has cost more than counting all gains anew by a join would.
+  bool recount() {
+    spent = 0;
+    for (int64_t i = 0; i < n; ++i) s.gain[i] = 0;
+    if (!first_gains()) return false;
+    fill_heap();
+    return true;
   }
 
   bool up_to_date(const HeapEntry<int64_t>& entry) const { return s.seen[entry.position] == logged; }
@@ -234,7 +248,9 @@ struct Greedy {
   }
 
   bool update_wave() {
+    if (spent > static_cast<double>(n) * static_cast<double>(n_candidates) / join_speed) return recount();
     take_wave();
+    for (int64_t w = 0; w < wave_size; ++w) spent += static_cast<double>(logged - s.seen[wave[w].position]);
     const auto update = [&](int64_t w, int) { catch_up(wave[w]); };
     const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
     if (!parallel_for(control, wave_size, update, done, done)) return false;
@@ -247,6 +263,7 @@ struct Greedy {
     heap.pop();
     p.positions[picked] = best.position;
     p.gains[picked] = best.bound;
+    s.candidate[best.position] = 0;
     ++picked;
     reached = -1;
     return best.bound <= 0 || cover(rows[best.position], true);
