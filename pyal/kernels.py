@@ -255,9 +255,11 @@ def d2_sampling(
         Q = rows(q, "q", device=X.device)
         if Q.n != X.n:
             raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
-        # A power of two in all of q changes no probability, and keeps the products of norms in range.
-        wide = widened(Q, "float64").array
-        factor, columns = cast(wide * 2.0 ** -np.frexp(float(abs(wide).max()))[1], _value_dtype(X)), Q.d
+        wide = widened(Q, "float64" if Q.dtype == "float64" else "float32").array
+        largest = float(abs(wide).max())
+        if not 1e-6 < largest < 1e6:  # a power of two changes no probability, and keeps the products of norms in range
+            wide = wide * 2.0 ** -float(np.frexp(largest)[1])
+        factor, columns = cast(wide, _value_dtype(X)), Q.d
     rng = generator(random_state)
     first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
     run(
