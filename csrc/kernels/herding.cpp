@@ -57,7 +57,8 @@ inline void kernel_values(float* sqdist, int64_t count, double minus_inverse) { 
     store(sqdist + i, exponential(load(sqdist + i) * finite_float(minus_inverse)));
 }
 inline void kernel_values(double* sqdist, int64_t count, double minus_inverse) {
-  for (int64_t i = 0; i < count; ++i) sqdist[i] = __builtin_exp(sqdist[i] * (minus_inverse > -1e308 ? minus_inverse : -1e308));
+  const double factor = minus_inverse > -1e308 ? minus_inverse : -1e308;
+  for (int64_t i = 0; i < count; ++i) sqdist[i] = __builtin_exp(sqdist[i] * factor);
 }
 
 template <class V>
