@@ -15,6 +15,7 @@
 #include "kernels/k_center_greedy.hpp"
 #include "kernels/kmeans_assign.hpp"
 #include "kernels/knn.hpp"
+#include "kernels/ntk_lookahead.hpp"
 #include "kernels/sqnorms.hpp"
 #include "kernels/sup_scores.hpp"
 
@@ -130,6 +131,24 @@ void read(const Arguments& a, HerdingParams<T>& p) {
        a.pointer<double>("gains")};
 }
 
+template <class T>
+void read(const Arguments& a, NtkLookaheadParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.pointer<const double>("f"),
+       a.integer("classes"),
+       a.pointer<const int64_t>("labels"),
+       a.pointer<const int64_t>("targets"),
+       a.positions("labeled", "n_labeled"),
+       a.positions("candidates", "n_candidates"),
+       a.integer("batch_size"),
+       static_cast<LookaheadObjective>(a.integer("objective")),
+       a.real("ridge"),
+       a.pointer<int64_t>("positions"),
+       a.pointer<double>("objectives"),
+       a.pointer<double>("scores"),
+       a.pointer<int64_t>("indefinite")};
+}
+
 template <class F>
 auto with_dtype(const std::string& dtype, F&& f) {
   if (dtype == "float32") return f.template operator()<float>();
@@ -168,6 +187,7 @@ void def_kernels(py::module_& m) {
   def_kernel<Device, D2SamplingParams>(m, "d2_sampling");
   def_kernel<Device, BallCoverParams>(m, "ball_cover");
   def_kernel<Device, HerdingParams>(m, "herding");
+  def_kernel<Device, NtkLookaheadParams>(m, "ntk_lookahead");
 }
 
 }  // namespace pyal::bind

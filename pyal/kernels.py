@@ -21,9 +21,11 @@ from pyal.arguments import generator, number, size, vector
 from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, widened
 from pyal.launch import run
 from pyal.lloyd import lloyd
+from pyal.lookahead import ntk_lookahead
 
 __all__ = [
-    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius", "rows", "sqnorms",
+    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk_lookahead",
+    "purity_radius", "rows", "sqnorms",
     "sup_scores", "typicality",
 ]  # fmt: skip
 
