@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from pyal.arguments import number, size, vector
 from pyal.arrays import Rows, as_numpy, as_positions, as_rows, empty, first_few, on_device, widened
-from pyal.launch import run
+from pyal.launch import room, run
 
 Objective = Literal["risk", "agreement", "soft_risk", "output_change", "expected_risk"]
 
 _TILE = 1024
+_PENDING = 8  # learned rows that need no working copy of R
 # How far a kernel matrix may be from symmetric and positive semidefinite, as a share of its diagonal: what rounding does.
 _ROUNDING = {"float64": 2.0**-40, "float32": 2.0**-12, "float16": 2.0**-6, "bfloat16": 2.0**-3}
 
@@ -74,6 +75,8 @@ def ntk_lookahead(
         if both.size:
             raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
     b = size(batch_size, "batch_size", 0, allowed.size, " (the number of candidates)")
+    if learned.size + b > _PENDING:
+        lookahead_room(n, "float64" if R.dtype == "float64" else "float32", R.device, copies=1)
     positions, objectives = empty((b,), "int64", R.device), empty((b,), "float64", R.device)
     scores = on_device(np.full(n, np.nan), R.device)
     indefinite = on_device(np.full(1, -1), R.device)
@@ -101,6 +104,12 @@ def ntk_lookahead(
     if row >= 0:
         raise ValueError(f"R must be positive semidefinite; learning rows leaves a negative variance at row {row}")
     return positions, objectives, scores
+
+
+def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:
+    """MemoryError where so many (n, n) matrices have no room: the kernel and its working copy are two."""
+    what = f"looking ahead over {n} rows ({copies} of {n} x {n} in {dtype}; fewer candidates need less)"
+    room(copies * n * n * np.dtype(dtype).itemsize, device, what)
 
 
 def mean_ridge(R: Rows) -> float:

@@ -59,7 +59,8 @@ def bounds(before, after, targets, objective: str, tol: float) -> tuple[float, f
 
 
 def check(K, f, labels, targets, labeled, objective, ridge, dtype, result, *, candidates=None, steps=None) -> None:
-    """Scores before the first pick, and at `steps` (default all) the pick and its objective."""
+    """Scores before the first pick, and the pick and its objective; at `steps` only, against 20 others, where given."""
+    rng = np.random.default_rng(0)
     positions, objectives, scores = result
     n, tol = len(K), tolerance(K, ridge, dtype)
     labels = np.full(n, -1) if labels is None else labels
@@ -72,9 +73,10 @@ def check(K, f, labels, targets, labeled, objective, ridge, dtype, result, *, ca
         before = reference.learned_predictions(K, f, learned, taught, ridge)
         predicted = before.argmax(axis=1)
         wanted, given = np.where(targets < 0, predicted, targets), np.where(labels < 0, predicted, labels)
-        if steps is None or t in steps or t == 0:
+        if steps is None or t in steps:
             ranges = {}
-            for j in left:
+            some = left if steps is None else np.append(rng.choice(left, min(20, len(left))), positions[t])
+            for j in some:
                 after = reference.retrained(K, f, learned, taught, j, int(given[j]), ridge, determined(dtype))
                 ranges[j] = bounds(before, after, wanted, objective, tol)
                 if t == 0:
@@ -95,12 +97,12 @@ def check(K, f, labels, targets, labeled, objective, ridge, dtype, result, *, ca
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_against_retraining(engine, dtype, objective):
-    K, f, labels, targets, labeled = problem()
+    K, f, labels, targets, labeled = problem(60)
     K = rounded(K, dtype)
     ridge = 0.05 if dtype in ("float64", "float32") else 0.5
     given = put(K, dtype, engine)
     result = kernels.ntk_lookahead(
-        given, f, labels, 12, labeled=labeled, targets=targets, objective=objective, ridge=ridge
+        given, f, labels, 10, labeled=labeled, targets=targets, objective=objective, ridge=ridge
     )
     check(K, f, labels, targets, labeled, objective, ridge, dtype, host(result))
 
@@ -137,14 +139,14 @@ def test_own_predictions_as_labels_and_targets(device, objective):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n_labeled", [0, 8, 9, 70])
-def test_hundreds_of_picks(engine, dtype, n_labeled):
+@pytest.mark.parametrize("n_labeled", [0, 8, 70])
+def test_hundreds_of_picks(device, dtype, n_labeled):
     """Across the pending picks, the refreshes and their boundaries, down to a pool that is all but determined."""
     K, f, labels, targets, labeled = problem(330, 6, seed=11, n_labeled=n_labeled)
     K = rounded(K, dtype)
-    b = 330 - n_labeled if engine == "cuda" or dtype == "float64" else 150
-    result = kernels.ntk_lookahead(put(K, dtype, engine), f, labels, b, labeled=labeled, targets=targets, ridge=0.05)
-    check(K, f, labels, targets, labeled, "risk", 0.05, dtype, host(result), steps={7, 8, 9, 63, 64, 65, 66, 130, b - 1})
+    b = 330 - n_labeled
+    result = kernels.ntk_lookahead(put(K, dtype, device), f, labels, b, labeled=labeled, targets=targets, ridge=0.05)
+    check(K, f, labels, targets, labeled, "risk", 0.05, dtype, host(result), steps={7, 8, 9, 63, 64, 65, 130, b - 1})
 
 
 def test_picks_of_the_reference():
