@@ -67,7 +67,8 @@ def assert_same(first, second) -> None:
 def test_every_public_kernel_is_called_here():
     public = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
     public = {name for name in public if not name.startswith("_") and callable(getattr(kernels, name))}
-    assert public - {name.split()[0] for name in CALLS} <= {"rows", "sqnorms"}
+    assert public <= set(kernels.__all__)
+    assert set(kernels.__all__) - {name.split()[0] for name in CALLS} <= {"rows", "sqnorms"}
 
 
 def test_outputs(call, device):
