@@ -21,11 +21,12 @@ from pyal.arguments import generator, number, size, vector
 from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, widened
 from pyal.launch import run
 from pyal.lloyd import lloyd
+from pyal.ntk import ntk, ntk_outputs, ntk_weights
 from pyal.rows import rows, sqnorms, value_dtype
 
 __all__ = [
-    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius", "rows", "sqnorms",
-    "sup_scores", "typicality",
+    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk", "ntk_outputs",
+    "ntk_weights", "purity_radius", "rows", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip
 
 
