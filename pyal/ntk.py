@@ -19,9 +19,9 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], N
 
 
 def ntk_weights(d: int, width: int = _WIDTH, n_outputs: int = _OUTPUTS, *, random_state: Any = None) -> Weights:
-    """Weights of a fresh one-hidden-layer ReLU network: (W1 (width, d), b1 (width,), W2 (n_outputs, width), b2), float64.
+    """Fresh weights of a network with one hidden ReLU layer: (W1 (width, d), b1 (width,), W2 (n_outputs, width), b2).
 
-    W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width), and the
+    float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width), the
     biases are 0. random_state: None, int, Generator or RandomState. Memory: the weights.
 
     >>> [w.shape for w in ntk_weights(4, 16, 3, random_state=0)]
@@ -69,13 +69,15 @@ def ntk(
 ) -> Any:
     """Neural tangent kernel of the rows of X with those of Z (m, d), K (n, m); without Z of X with itself, symmetric.
 
-    kind="empirical": of f = W2 relu(W1 x + b1) + b2 at given weights, averaged over its C outputs: relu(a_x) . relu(a_z)
-    + 1 + (x . z + 1) sum_h v_h [a_xh > 0] [a_zh > 0], with a = W1 x + b1 and v_h = mean_c W2_ch^2. The derivatives are
-    those by the weights themselves, without factors of the width. weights: (W1 (h, d), b1 (h,), W2 (C, h), b2 (C,)), or
-    None: those that `ntk_weights(d, width, n_outputs, random_state=random_state)` draws, width 512, 10 outputs.
+    kind="empirical": of f = W2 relu(W1 x + b1) + b2 at given weights, averaged over its C outputs: relu(a_x) .
+    relu(a_z) + 1 + (x . z + 1) sum_h v_h [a_xh > 0] [a_zh > 0], with a = W1 x + b1 and v_h = mean_c W2_ch^2. The
+    derivatives are those by the weights themselves, without factors of the width. weights: (W1 (h, d), b1 (h,),
+    W2 (C, h), b2 (C,)), or None: what `ntk_weights(d, width, n_outputs, random_state=random_state)` draws; width 512,
+    10 outputs where they are not given.
 
-    kind="infinite": the limit of infinite width with `depth` (1) hidden layers, all derivatives scaled so that it exists
-    (Jacot et al. 2018, arXiv:1806.07572): weights of variance weight_variance (2) / fan-in, biases of bias_variance (0).
+    kind="infinite": the limit of infinite width with `depth` (1) hidden layers, derivatives scaled so that there is one
+    (Jacot et al. 2018, arXiv:1806.07572): weights of variance weight_variance (2) / fan-in, biases of variance
+    bias_variance (0).
 
     Computed in float32 (float64 where X or Z is), angles in double. Raises ValueError or TypeError naming the argument,
     MemoryError where K has no room. Memory: K, and for "empirical" n + m rows of h values.

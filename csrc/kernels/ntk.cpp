@@ -224,9 +224,11 @@ class Infinite {
     const int64_t columns = round_up(blocks.cols, K::cols);
     Doubles r = load(sums), opposite = 4 - r;
     if (lane_mask(opposite < splat(doubtful))) {
-      for (int l = 0; l < lanes<double>; ++l)
-        if (opposite[l] < doubtful && j + l < w.sides.cols.count) opposite[l] = squared_sum(i, j0 + j + l);
-      r = 4 - opposite;
+      for (int l = 0; l < lanes<double>; ++l) {
+        if (!(opposite[l] < doubtful) || j + l >= w.sides.cols.count) continue;
+        opposite[l] = squared_sum(i, j0 + j + l);
+        r[l] = 4 - opposite[l];
+      }
     }
     const double half = p_.weight_variance / 2, b = p_.bias_variance;
     double x_root = p_.x_roots[i];
