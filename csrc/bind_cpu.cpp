@@ -50,6 +50,7 @@ PYAL_DECLARE(d2_sampling, D2SamplingParams)
 PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
 PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
+PYAL_DECLARE(ntk, NtkParams)
 }  // namespace cpu
 
 namespace {
@@ -79,6 +80,7 @@ struct Cpu {
   PYAL_RUN(ball_cover, BallCoverParams)
   PYAL_RUN(herding, HerdingParams)
   PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
+  PYAL_RUN(ntk, NtkParams)
 };
 
 py::tuple names(bool (*wanted)(Isa)) {

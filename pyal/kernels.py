@@ -22,53 +22,13 @@ from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, firs
 from pyal.launch import run
 from pyal.lloyd import lloyd
 from pyal.lookahead import ntk_lookahead
+from pyal.ntk import ntk, ntk_outputs, ntk_weights
+from pyal.rows import rows, sqnorms, value_dtype
 
 __all__ = [
-    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk_lookahead",
-    "purity_radius", "rows", "sqnorms",
-    "sup_scores", "typicality",
+    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk", "ntk_lookahead", "ntk_outputs",
+    "ntk_weights", "purity_radius", "rows", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip
-
-# Between these bounds on the largest squared norm float32 holds every squared difference that matters.
-_FLOAT32_SQNORMS = (1e-20, 1e37)
-_FLOAT64_SQNORM = 4e307
-
-
-def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
-    """X as `Rows`, looked at once: finite, 2-D, real. A `Rows` is passed on as it is.
-
-    float32 and narrower types are widened to float64 where float32 could not hold the squared distances (largest
-    squared norm above 1e37, or below 1e-20 and not 0). Raises ValueError naming the first rows with a NaN or an
-    infinity, and what `pyal.arrays.as_rows` raises. Memory: O(n) while it looks; copies as `as_rows` says.
-
-    >>> rows([[0.0, 1.0], [2.0, 3.0]]).n
-    2
-    """
-    if isinstance(X, Rows):
-        return as_rows(X, name, device=device)
-    found = as_rows(X, name, device=device)
-    if found.n >= 2**31:
-        raise ValueError(f"{name} must have fewer than 2**31 rows; got {found.n}")
-    norms = as_numpy(sqnorms(found), name)
-    bad = np.flatnonzero(~np.isfinite(norms))
-    if bad.size:
-        values = as_numpy(found.take(bad[:5]), name)
-        if np.isfinite(values).all():
-            raise ValueError(f"{name} must have squared norms that float64 can hold; not so in row {first_few(bad)}")
-        raise ValueError(f"{name} must be finite; NaN or infinity in row {first_few(bad)}")
-    largest = float(norms.max())
-    if largest > _FLOAT64_SQNORM:
-        raise ValueError(
-            f"{name} must have squared norms up to {_FLOAT64_SQNORM:g}, for float64 to hold squared "
-            f"distances; got {largest:g} in row {int(norms.argmax())}"
-        )
-    if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
-        found = widened(found, "float64")
-    return found
-
-
-def _value_dtype(X: Rows) -> str:
-    return "float64" if X.dtype == "float64" else "float32"
 
 
 def _subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
@@ -90,18 +50,6 @@ def _greedy(
     b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
     subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
     return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen
-
-
-def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
-    """Squared norms of the rows, (n,) float64, accumulated in double; NaN or infinite where the row is. Memory O(n).
-
-    >>> sqnorms([[3.0, 4.0]])
-    array([25.])
-    """
-    X = as_rows(X)
-    out = empty((X.n,), "float64", X.device)
-    run("sqnorms", X, n_jobs, sqnorms=out)
-    return out
 
 
 def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None) -> tuple[Any, Any]:
@@ -137,7 +85,7 @@ def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int 
         n_groups = start.size - 1
         if order.size == 0:
             shape = (X.n, k)
-            missing = np.full(shape, np.inf, _value_dtype(X)), np.full(shape, -1, np.int64)
+            missing = np.full(shape, np.inf, value_dtype(X)), np.full(shape, -1, np.int64)
             return on_device(missing[0], X.device), on_device(missing[1], X.device)
         order, start = on_device(order, X.device), on_device(start, X.device)
     return _neighbours(X, k, n_jobs, Q=Q, order=order, group_start=start, n_groups=n_groups)
@@ -155,7 +103,7 @@ def _neighbours(
     labels: Any = None,
 ) -> tuple[Any, Any]:
     m = X.n if Q is None else Q.n
-    sqdist, positions = empty((m, k), _value_dtype(X), X.device), empty((m, k), "int64", X.device)
+    sqdist, positions = empty((m, k), value_dtype(X), X.device), empty((m, k), "int64", X.device)
     run(
         "knn",
         X,
@@ -223,7 +171,7 @@ def k_center_greedy(
         first = size(start, "start", 0, X.n - 1)
         if chosen is not None and first not in chosen:
             raise ValueError(f"start must be one of the candidates; got {first}")
-    sqradius = empty((b,), _value_dtype(X), X.device)
+    sqradius = empty((b,), value_dtype(X), X.device)
     run("k_center_greedy", X, n_jobs, **arguments, start=first, sqradius=sqradius)
     return arguments["positions"], sqradius
 
@@ -261,7 +209,7 @@ def d2_sampling(
         largest = float(abs(wide).max())
         if not 1e-6 < largest < 1e6:  # a power of two changes no probability, and keeps the products of norms in range
             wide = wide * 2.0 ** -float(np.frexp(largest)[1])
-        factor, columns = cast(wide, _value_dtype(X)), Q.d
+        factor, columns = cast(wide, value_dtype(X)), Q.d
     rng = generator(random_state)
     first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
     run(
@@ -378,7 +326,7 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
     np.put_along_axis(apart, others, np.sqrt(sqdist), axis=1)
     weights = np.exp((apart.min(1)[:, None] - apart) / number(temperature, "temperature"))
     weights /= weights.sum(1)[:, None]
-    dtype = _value_dtype(X)
+    dtype = value_dtype(X)
     scores = empty((X.n,), dtype, X.device)
     run(
         "sup_scores",
@@ -432,7 +380,7 @@ def kmeans(
     best: tuple[Any, Any, float] | None = None
     for _ in range(n_init):
         seeds = start or X.take(d2_sampling(X, k, first="uniform", random_state=rng, n_jobs=n_jobs))
-        found = lloyd(X, widened(seeds, _value_dtype(X)).array, assign, max_iter, tol, mean_sqnorm)
+        found = lloyd(X, widened(seeds, value_dtype(X)).array, assign, max_iter, tol, mean_sqnorm)
         if best is None or found[2] < best[2]:
             best = found
     assert best is not None

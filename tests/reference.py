@@ -348,3 +348,24 @@ def ntk_lookahead(
         taught.append(int(given[best[2]]))
         left.remove(best[2])
     return np.array(positions, np.int64), np.array(objectives), scores
+def ntk(
+    X, Z=None, *, weights=None, depth: int = 1, weight_variance: float = 2.0, bias_variance: float = 0.0
+) -> np.ndarray:
+    """At weights (W1, b1, W2, b2) the empirical kernel, without them the infinite one; the angles by arccos."""
+    X = values(X)
+    Z = X if Z is None else values(Z)
+    if weights is not None:
+        W1, b1, W2, _ = (values(w) for w in weights)
+        a, c, v = X @ W1.T + b1, Z @ W1.T + b1, (W2**2).mean(axis=0)
+        active = (a > 0).astype(float) * v @ (c > 0).T.astype(float)
+        return np.maximum(a, 0) @ np.maximum(c, 0).T + 1 + active * (X @ Z.T + 1)
+    half, d = weight_variance / 2, X.shape[1]
+    x, z = 2 * half * sqnorms(X) / d + bias_variance, 2 * half * sqnorms(Z) / d + bias_variance
+    sigma = theta = 2 * half * X @ Z.T / d + bias_variance
+    for _ in range(depth):
+        scale = np.sqrt(x[:, None] * z)
+        angle = np.arccos(np.clip(sigma / np.where(scale > 0, scale, 1), -1, 1))
+        sigma = half * scale * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi + bias_variance
+        theta = sigma + half * theta * (np.pi - angle) / np.pi
+        x, z = half * x + bias_variance, half * z + bias_variance
+    return theta

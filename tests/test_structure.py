@@ -19,8 +19,9 @@ TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "R
 
 # Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
 RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "arguments": 1, "labels": 1, "lloyd": 1}
-RANK |= {"heads": 1, "metrics": 1, "launch": 2, "kernels": 3, "pool": 4, "strategies": 5, "selection": 6}
-TOP = 7
+RANK |= {"heads": 1, "metrics": 1, "launch": 2, "rows": 3, "ntk": 4, "kernels": 5, "pool": 6, "strategies": 7}
+RANK |= {"selection": 8}
+TOP = 9
 KNOW_COMPILED = {"kernels", "launch", "doctor"}  # doctor prints what was built, and for which GPU torch sees
 TORCH_INSIDE_FUNCTIONS = {"arrays.py", "launch.py", "_cuda_build.py", "heads.py", "doctor.py"}
 SAYS_NOTHING = {"utils", "util", "common", "core", "base", "helpers", "helper", "misc"}
@@ -55,10 +56,27 @@ def named(path: Path, root: Path, line: int = 0) -> str:
     return str(path.relative_to(root)) + (f":{line}" if line else "")
 
 
-def reached(kernels: ast.Module) -> set[str]:
-    """Attributes and strings that the public functions use, directly or through functions of the module."""
-    functions = {node.name: node for node in kernels.body if isinstance(node, ast.FunctionDef)}
-    todo, seen, found = [name for name in functions if not name.startswith("_")], set(), set()
+def reached(root: Path) -> set[str]:
+    """Attributes and strings that public functions use, directly or through functions of their module.
+
+    Public are those of kernels.py, and what it has in __all__ from a module beside it.
+    """
+    kernels = ast.parse(text(root / "pyal/kernels.py"))
+    found = used_by_public(kernels, None)
+    offered = [node for node in kernels.body if isinstance(node, ast.Assign) and "'__all__'" in ast.dump(node)]
+    names = {n.value for node in offered for n in ast.walk(node) if isinstance(n, ast.Constant)}
+    for node in kernels.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyal."):
+            beside = root / f"{(node.module or '').replace('.', '/')}.py"
+            found |= used_by_public(ast.parse(text(beside)), names & {alias.name for alias in node.names})
+    return found
+
+
+def used_by_public(module: ast.Module, public: set[str] | None) -> set[str]:
+    """Attributes and strings that functions named use, None: all public ones, and the module's functions they use."""
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    starts = {name for name in functions if not name.startswith("_")} if public is None else public & set(functions)
+    todo, seen, found = sorted(starts), set(), set()
     while todo:
         name = todo.pop()
         seen.add(name)
@@ -78,7 +96,7 @@ def kernel_blanks(root: Path) -> list[str]:
     oracles = {
         node.name for node in ast.parse(text(root / "tests/reference.py")).body if isinstance(node, ast.FunctionDef)
     }
-    public = reached(ast.parse(text(root / "pyal/kernels.py")))
+    public = reached(root)
     bindings = text(root / "csrc/bind.hpp")
     benches = [p.stem.removeprefix("test_bench_") + " " + text(p) for p in (root / "bench").glob("test_bench_*.py")]
     blanks = [] if stems else ["csrc/kernels has no kernels"]
