@@ -10,96 +10,20 @@ csrc/kernels/*.hpp.
 from __future__ import annotations
 
 import sys
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pyal import _cpu
-from pyal.arguments import generator, number, size, vector
-from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, widened
+from pyal.arguments import number, size, vector
+from pyal.arrays import Rows, as_numpy, as_rows, cast, empty, first_few, on_device, widened
+from pyal.checked_rows import greedy_arguments, rows, sqnorms, value_dtype
+from pyal.clustering import constrained_kmeans, d2_sampling, kmeans
 from pyal.launch import run
-from pyal.lloyd import lloyd
 
 __all__ = [
-    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius", "rows", "sqnorms",
-    "sup_scores", "typicality",
+    "ball_cover", "constrained_kmeans", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius",
+    "rows", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip
-
-# Between these bounds on the largest squared norm float32 holds every squared difference that matters.
-_FLOAT32_SQNORMS = (1e-20, 1e37)
-_FLOAT64_SQNORM = 4e307
-
-
-def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
-    """X as `Rows`, looked at once: finite, 2-D, real. A `Rows` is passed on as it is.
-
-    float32 and narrower types are widened to float64 where float32 could not hold the squared distances (largest
-    squared norm above 1e37, or below 1e-20 and not 0). Raises ValueError naming the first rows with a NaN or an
-    infinity, and what `pyal.arrays.as_rows` raises. Memory: O(n) while it looks; copies as `as_rows` says.
-
-    >>> rows([[0.0, 1.0], [2.0, 3.0]]).n
-    2
-    """
-    if isinstance(X, Rows):
-        return as_rows(X, name, device=device)
-    found = as_rows(X, name, device=device)
-    if found.n >= 2**31:
-        raise ValueError(f"{name} must have fewer than 2**31 rows; got {found.n}")
-    norms = as_numpy(sqnorms(found), name)
-    bad = np.flatnonzero(~np.isfinite(norms))
-    if bad.size:
-        values = as_numpy(found.take(bad[:5]), name)
-        if np.isfinite(values).all():
-            raise ValueError(f"{name} must have squared norms that float64 can hold; not so in row {first_few(bad)}")
-        raise ValueError(f"{name} must be finite; NaN or infinity in row {first_few(bad)}")
-    largest = float(norms.max())
-    if largest > _FLOAT64_SQNORM:
-        raise ValueError(
-            f"{name} must have squared norms up to {_FLOAT64_SQNORM:g}, for float64 to hold squared "
-            f"distances; got {largest:g} in row {int(norms.argmax())}"
-        )
-    if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
-        found = widened(found, "float64")
-    return found
-
-
-def _value_dtype(X: Rows) -> str:
-    return "float64" if X.dtype == "float64" else "float32"
-
-
-def _subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
-    """Ascending positions on X's device and how many; (None, 0) for None."""
-    if a is None:
-        return None, 0
-    positions = as_positions(a, X.n, name)
-    # An empty selection still needs an address: None would stand for all rows.
-    return on_device(positions if positions.size else np.zeros(1, np.int64), X.device), int(positions.size)
-
-
-def _greedy(
-    X: Any, batch_size: Any, covered_by: Any, candidates: Any
-) -> tuple[Rows, int, dict[str, Any], NDArray[np.int64] | None]:
-    X = rows(X)
-    covered, n_covered = _subset(covered_by, X, "covered_by")
-    chosen = None if candidates is None else as_positions(candidates, X.n, "candidates")
-    open_rows, n_open = (None, X.n) if chosen is None else _subset(chosen, X, "candidates")
-    b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
-    subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
-    return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen
-
-
-def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
-    """Squared norms of the rows, (n,) float64, accumulated in double; NaN or infinite where the row is. Memory O(n).
-
-    >>> sqnorms([[3.0, 4.0]])
-    array([25.])
-    """
-    X = as_rows(X)
-    out = empty((X.n,), "float64", X.device)
-    run("sqnorms", X, n_jobs, sqnorms=out)
-    return out
 
 
 def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None) -> tuple[Any, Any]:
@@ -135,7 +59,7 @@ def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int 
         n_groups = start.size - 1
         if order.size == 0:
             shape = (X.n, k)
-            missing = np.full(shape, np.inf, _value_dtype(X)), np.full(shape, -1, np.int64)
+            missing = np.full(shape, np.inf, value_dtype(X)), np.full(shape, -1, np.int64)
             return on_device(missing[0], X.device), on_device(missing[1], X.device)
         order, start = on_device(order, X.device), on_device(start, X.device)
     return _neighbours(X, k, n_jobs, Q=Q, order=order, group_start=start, n_groups=n_groups)
@@ -153,7 +77,7 @@ def _neighbours(
     labels: Any = None,
 ) -> tuple[Any, Any]:
     m = X.n if Q is None else Q.n
-    sqdist, positions = empty((m, k), _value_dtype(X), X.device), empty((m, k), "int64", X.device)
+    sqdist, positions = empty((m, k), value_dtype(X), X.device), empty((m, k), "int64", X.device)
     run(
         "knn",
         X,
@@ -215,65 +139,15 @@ def k_center_greedy(
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
     """
-    X, b, arguments, chosen = _greedy(X, batch_size, covered_by, candidates)
+    X, b, arguments, chosen = greedy_arguments(X, batch_size, covered_by, candidates)
     first = -1
     if start is not None:
         first = size(start, "start", 0, X.n - 1)
         if chosen is not None and first not in chosen:
             raise ValueError(f"start must be one of the candidates; got {first}")
-    sqradius = empty((b,), _value_dtype(X), X.device)
+    sqradius = empty((b,), value_dtype(X), X.device)
     run("k_center_greedy", X, n_jobs, **arguments, start=first, sqradius=sqradius)
     return arguments["positions"], sqradius
-
-
-def d2_sampling(
-    X: Any,
-    batch_size: int,
-    *,
-    q: Any = None,
-    covered_by: Any = None,
-    candidates: Any = None,
-    first: Literal["largest", "uniform"] = "largest",
-    random_state: Any = None,
-    n_jobs: int | None = None,
-) -> Any:
-    """k-means++ picks, (b,) positions: each with probability proportional to its squared distance to what is chosen.
-
-    With q (n, C) the rows are the outer products q_i x X_i, never formed: that is BADGE (Ash et al. 2020,
-    arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or
-    one drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed
-    with in float32, or float64 where X is. random_state: None, int, Generator or RandomState. Memory O(n + 65 b).
-
-    >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
-    [2, 0]
-    """
-    X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
-    if first not in ("largest", "uniform"):
-        raise ValueError(f"first must be 'largest' or 'uniform'; got {first!r}")
-    factor, columns = None, 0
-    if q is not None:
-        Q = rows(q, "q", device=X.device)
-        if Q.n != X.n:
-            raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
-        wide = widened(Q, "float64" if Q.dtype == "float64" else "float32").array
-        largest = float(abs(wide).max())
-        if not 1e-6 < largest < 1e6:  # a power of two changes no probability, and keeps the products of norms in range
-            wide = wide * 2.0 ** -float(np.frexp(largest)[1])
-        factor, columns = cast(wide, _value_dtype(X)), Q.d
-    rng = generator(random_state)
-    first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
-    run(
-        "d2_sampling",
-        X,
-        n_jobs,
-        **arguments,
-        q=factor,
-        q_cols=columns,
-        first=int(first == "uniform"),
-        first_uniform=first_uniform,
-        uniforms=on_device(uniforms, X.device),
-    )
-    return arguments["positions"]
 
 
 def ball_cover(
@@ -289,7 +163,7 @@ def ball_cover(
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
     """
-    X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
+    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
     gains = empty((b,), "int64", X.device)
     reach = number(radius, "radius", infinite=True)
     sqradius = max(reach * reach, sys.float_info.min)  # a square that vanishes would not even cover equal rows
@@ -339,7 +213,7 @@ def herding(
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]
     """
-    X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
+    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
     if weights is not None:
         weights = vector(weights, X.n, "weights", "iufb", "float64")
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -376,7 +250,7 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
     np.put_along_axis(apart, others, np.sqrt(sqdist), axis=1)
     weights = np.exp((apart.min(1)[:, None] - apart) / number(temperature, "temperature"))
     weights /= weights.sum(1)[:, None]
-    dtype = _value_dtype(X)
+    dtype = value_dtype(X)
     scores = empty((X.n,), dtype, X.device)
     run(
         "sup_scores",
@@ -389,49 +263,3 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
         scores=scores,
     )
     return scores
-
-
-def kmeans(
-    X: Any,
-    n_clusters: int,
-    *,
-    init: Any = None,
-    max_iter: int = 100,
-    tol: float = 1e-4,
-    n_init: int = 1,
-    random_state: Any = None,
-    n_jobs: int | None = None,
-) -> tuple[Any, Any, float]:
-    """Lloyd's k-means: (centers (k, d), assignment (n,), inertia), the best of n_init runs by inertia.
-
-    inertia is the sum of squared distances of the rows to their centres, and assignment is the nearest centre of those
-    returned. Starts from k-means++ picks, or from init (k, d). Stops after max_iter steps, or when the squared moves
-    of the centres sum to at most tol times the mean variance of the columns. Empty clusters are given the rows
-    farthest from their own centre, as long as there are rows off their centre. centers are float32, or float64 where
-    X is. Memory O(n + k d).
-
-    >>> kmeans([[0.0], [1.0], [9.0], [10.0]], 2, init=[[0.0], [9.0]])[1].tolist()
-    [0, 0, 1, 1]
-    """
-    X = rows(X)
-    k = size(n_clusters, "n_clusters", 1, X.n, " (the number of rows)")
-    max_iter, n_init = size(max_iter, "max_iter", 1), size(n_init, "n_init", 1)
-    tol = number(tol, "tol", low=-1e-300)
-    rng = generator(random_state)
-    start = None
-    if init is not None:
-        start = rows(init, "init", device=X.device)
-        if (start.n, start.d) != (k, X.d):
-            raise ValueError(f"init must hold {k} centres of {X.d} columns; got shape {(start.n, start.d)}")
-        if n_init != 1:
-            raise ValueError(f"n_init must be 1 where init is given: all runs would be the same; got {n_init}")
-    assign = partial(run, "kmeans_assign", X, n_jobs)
-    mean_sqnorm = float(sqnorms(X, n_jobs=n_jobs).sum()) / X.n if tol > 0 else 0.0
-    best: tuple[Any, Any, float] | None = None
-    for _ in range(n_init):
-        seeds = start or X.take(d2_sampling(X, k, first="uniform", random_state=rng, n_jobs=n_jobs))
-        found = lloyd(X, widened(seeds, _value_dtype(X)).array, assign, max_iter, tol, mean_sqnorm)
-        if best is None or found[2] < best[2]:
-            best = found
-    assert best is not None
-    return best
