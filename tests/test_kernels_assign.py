@@ -1,4 +1,4 @@
-"""The kernels below k-means, called as pyal/clustering.py calls them: constrained_assign, and kmeans_assign with rows fixed."""
+"""The kernels below k-means, called as clustering.py does: constrained_assign, and kmeans_assign with fixed rows."""
 
 from __future__ import annotations
 
