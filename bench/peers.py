@@ -169,6 +169,13 @@ def sklearn_kmeans(X: Array, n_clusters: int, *, init: Array, max_iter: int) -> 
     return fit.cluster_centers_, fit.labels_, float(fit.inertia_)
 
 
+@peer("constrained_kmeans", "pyal kmeans", "pyal", note="without the constraints: the ratio is what they cost")
+def free_kmeans(X: Array, n_clusters: int, **given: Any) -> tuple[Any, Any, float]:
+    from pyal import kernels
+
+    return kernels.kmeans(X, n_clusters, **given)
+
+
 @peer("kmeans_from_seed", "MiniBatchKMeans", "sklearn.cluster", package="scikit-learn", note="approximate")
 def sklearn_minibatch(X: Array, n_clusters: int, *, random_state: int) -> tuple[Array, Array, float]:
     from sklearn.cluster import MiniBatchKMeans

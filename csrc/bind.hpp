@@ -10,6 +10,7 @@
 #include <string>
 
 #include "kernels/ball_cover.hpp"
+#include "kernels/constrained_assign.hpp"
 #include "kernels/d2_sampling.hpp"
 #include "kernels/herding.hpp"
 #include "kernels/k_center_greedy.hpp"
@@ -80,12 +81,29 @@ void read(const Arguments& a, KmeansAssignParams<T>& p) {
        a.pointer<const V>("centers"),
        a.integer("k"),
        a.pointer<const V>("moved"),
+       a.pointer<const int64_t>("fixed"),
        a.pointer<int64_t>("assignment"),
        a.pointer<V>("upper"),
        a.pointer<V>("lower"),
        a.pointer<double>("sums"),
        a.pointer<int64_t>("counts"),
        a.pointer<V>("sqdist")};
+}
+template <class T>
+void read(const Arguments& a, ConstrainedAssignParams<T>& p) {
+  using V = compute_t<T>;
+  p = {a.matrix<T>(),
+       a.pointer<const V>("centers"),
+       a.integer("k"),
+       a.pointer<const int64_t>("order"),
+       a.pointer<const int64_t>("colour"),
+       a.integer("n_colours"),
+       a.pointer<const int64_t>("conflict_start"),
+       a.pointer<const int64_t>("conflicts"),
+       a.pointer<const double>("weight"),
+       a.integer("again"),
+       a.pointer<int64_t>("assignment"),
+       a.pointer<uint8_t>("relaxed")};
 }
 template <class T>
 void read(const Arguments& a, SupScoresParams<T>& p) {
@@ -202,6 +220,7 @@ void def_kernels(py::module_& m) {
   def_kernel<Device, KnnParams>(m, "knn");
   def_kernel<Device, KCenterGreedyParams>(m, "k_center_greedy");
   def_kernel<Device, KmeansAssignParams>(m, "kmeans_assign");
+  def_kernel<Device, ConstrainedAssignParams>(m, "constrained_assign");
   def_kernel<Device, SupScoresParams>(m, "sup_scores");
   def_kernel<Device, D2SamplingParams>(m, "d2_sampling");
   def_kernel<Device, BallCoverParams>(m, "ball_cover");

@@ -10,46 +10,22 @@ csrc/kernels/*.hpp.
 from __future__ import annotations
 
 import sys
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pyal import _cpu
-from pyal.arguments import generator, number, size, vector
-from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, widened
+from pyal.arguments import number, size, vector
+from pyal.arrays import Rows, as_numpy, as_rows, cast, empty, first_few, on_device, widened
+from pyal.clustering import constrained_kmeans, d2_sampling, kmeans
 from pyal.launch import run
-from pyal.lloyd import lloyd
 from pyal.lookahead import ntk_lookahead
 from pyal.ntk import ntk, ntk_outputs, ntk_weights
-from pyal.rows import rows, sqnorms, value_dtype
+from pyal.rows import greedy_arguments, rows, sqnorms, value_dtype
 
 __all__ = [
-    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk", "ntk_lookahead", "ntk_outputs",
-    "ntk_weights", "purity_radius", "rows", "sqnorms", "sup_scores", "typicality",
+    "ball_cover", "constrained_kmeans", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk",
+    "ntk_lookahead", "ntk_outputs", "ntk_weights", "purity_radius", "rows", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip
-
-
-def _subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
-    """Ascending positions on X's device and how many; (None, 0) for None."""
-    if a is None:
-        return None, 0
-    positions = as_positions(a, X.n, name)
-    # An empty selection still needs an address: None would stand for all rows.
-    return on_device(positions if positions.size else np.zeros(1, np.int64), X.device), int(positions.size)
-
-
-def _greedy(
-    X: Any, batch_size: Any, covered_by: Any, candidates: Any
-) -> tuple[Rows, int, dict[str, Any], NDArray[np.int64] | None]:
-    X = rows(X)
-    covered, n_covered = _subset(covered_by, X, "covered_by")
-    chosen = None if candidates is None else as_positions(candidates, X.n, "candidates")
-    open_rows, n_open = (None, X.n) if chosen is None else _subset(chosen, X, "candidates")
-    b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
-    subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
-    return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen
 
 
 def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None) -> tuple[Any, Any]:
@@ -165,7 +141,7 @@ def k_center_greedy(
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
     """
-    X, b, arguments, chosen = _greedy(X, batch_size, covered_by, candidates)
+    X, b, arguments, chosen = greedy_arguments(X, batch_size, covered_by, candidates)
     first = -1
     if start is not None:
         first = size(start, "start", 0, X.n - 1)
@@ -174,56 +150,6 @@ def k_center_greedy(
     sqradius = empty((b,), value_dtype(X), X.device)
     run("k_center_greedy", X, n_jobs, **arguments, start=first, sqradius=sqradius)
     return arguments["positions"], sqradius
-
-
-def d2_sampling(
-    X: Any,
-    batch_size: int,
-    *,
-    q: Any = None,
-    covered_by: Any = None,
-    candidates: Any = None,
-    first: Literal["largest", "uniform"] = "largest",
-    random_state: Any = None,
-    n_jobs: int | None = None,
-) -> Any:
-    """k-means++ picks, (b,) positions: each with probability proportional to its squared distance to what is chosen.
-
-    With q (n, C) the rows are the outer products q_i x X_i, never formed: that is BADGE (Ash et al. 2020,
-    arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or
-    one drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed
-    with in float32, or float64 where X is. random_state: None, int, Generator or RandomState. Memory O(n + 65 b).
-
-    >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
-    [2, 0]
-    """
-    X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
-    if first not in ("largest", "uniform"):
-        raise ValueError(f"first must be 'largest' or 'uniform'; got {first!r}")
-    factor, columns = None, 0
-    if q is not None:
-        Q = rows(q, "q", device=X.device)
-        if Q.n != X.n:
-            raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
-        wide = widened(Q, "float64" if Q.dtype == "float64" else "float32").array
-        largest = float(abs(wide).max())
-        if not 1e-6 < largest < 1e6:  # a power of two changes no probability, and keeps the products of norms in range
-            wide = wide * 2.0 ** -float(np.frexp(largest)[1])
-        factor, columns = cast(wide, value_dtype(X)), Q.d
-    rng = generator(random_state)
-    first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
-    run(
-        "d2_sampling",
-        X,
-        n_jobs,
-        **arguments,
-        q=factor,
-        q_cols=columns,
-        first=int(first == "uniform"),
-        first_uniform=first_uniform,
-        uniforms=on_device(uniforms, X.device),
-    )
-    return arguments["positions"]
 
 
 def ball_cover(
@@ -239,7 +165,7 @@ def ball_cover(
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
     """
-    X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
+    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
     gains = empty((b,), "int64", X.device)
     reach = number(radius, "radius", infinite=True)
     sqradius = max(reach * reach, sys.float_info.min)  # a square that vanishes would not even cover equal rows
@@ -289,7 +215,7 @@ def herding(
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]
     """
-    X, b, arguments, _ = _greedy(X, batch_size, covered_by, candidates)
+    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
     if weights is not None:
         weights = vector(weights, X.n, "weights", "iufb", "float64")
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -339,49 +265,3 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
         scores=scores,
     )
     return scores
-
-
-def kmeans(
-    X: Any,
-    n_clusters: int,
-    *,
-    init: Any = None,
-    max_iter: int = 100,
-    tol: float = 1e-4,
-    n_init: int = 1,
-    random_state: Any = None,
-    n_jobs: int | None = None,
-) -> tuple[Any, Any, float]:
-    """Lloyd's k-means: (centers (k, d), assignment (n,), inertia), the best of n_init runs by inertia.
-
-    inertia is the sum of squared distances of the rows to their centres, and assignment is the nearest centre of those
-    returned. Starts from k-means++ picks, or from init (k, d). Stops after max_iter steps, or when the squared moves
-    of the centres sum to at most tol times the mean variance of the columns. Empty clusters are given the rows
-    farthest from their own centre, as long as there are rows off their centre. centers are float32, or float64 where
-    X is. Memory O(n + k d).
-
-    >>> kmeans([[0.0], [1.0], [9.0], [10.0]], 2, init=[[0.0], [9.0]])[1].tolist()
-    [0, 0, 1, 1]
-    """
-    X = rows(X)
-    k = size(n_clusters, "n_clusters", 1, X.n, " (the number of rows)")
-    max_iter, n_init = size(max_iter, "max_iter", 1), size(n_init, "n_init", 1)
-    tol = number(tol, "tol", low=-1e-300)
-    rng = generator(random_state)
-    start = None
-    if init is not None:
-        start = rows(init, "init", device=X.device)
-        if (start.n, start.d) != (k, X.d):
-            raise ValueError(f"init must hold {k} centres of {X.d} columns; got shape {(start.n, start.d)}")
-        if n_init != 1:
-            raise ValueError(f"n_init must be 1 where init is given: all runs would be the same; got {n_init}")
-    assign = partial(run, "kmeans_assign", X, n_jobs)
-    mean_sqnorm = float(sqnorms(X, n_jobs=n_jobs).sum()) / X.n if tol > 0 else 0.0
-    best: tuple[Any, Any, float] | None = None
-    for _ in range(n_init):
-        seeds = start or X.take(d2_sampling(X, k, first="uniform", random_state=rng, n_jobs=n_jobs))
-        found = lloyd(X, widened(seeds, value_dtype(X)).array, assign, max_iter, tol, mean_sqnorm)
-        if best is None or found[2] < best[2]:
-            best = found
-    assert best is not None
-    return best

@@ -1,12 +1,14 @@
-"""Rows as kernels take them: looked at once, and the types that are computed from them."""
+"""X as the kernels take it: rows looked at once, their norms, and subsets of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pyal.arrays import Rows, as_numpy, as_rows, empty, first_few, widened
+from pyal.arguments import size
+from pyal.arrays import Rows, as_numpy, as_positions, as_rows, empty, first_few, on_device, widened
 from pyal.launch import run
 
 # Between these bounds on the largest squared norm float32 holds every squared difference that matters.
@@ -47,11 +49,6 @@ def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
     return found
 
 
-def value_dtype(X: Rows) -> str:
-    """The type of what is computed from X: "float64" where X is, else "float32"."""
-    return "float64" if X.dtype == "float64" else "float32"
-
-
 def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     """Squared norms of the rows, (n,) float64, accumulated in double; NaN or infinite where the row is. Memory O(n).
 
@@ -62,3 +59,30 @@ def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     out = empty((X.n,), "float64", X.device)
     run("sqnorms", X, n_jobs, sqnorms=out)
     return out
+
+
+def value_dtype(X: Rows) -> str:
+    """The type of distances and centres: "float64" where X is, else "float32"."""
+    return "float64" if X.dtype == "float64" else "float32"
+
+
+def subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
+    """Ascending positions on X's device and how many; (None, 0) for None."""
+    if a is None:
+        return None, 0
+    positions = as_positions(a, X.n, name)
+    # An empty selection still needs an address: None would stand for all rows.
+    return on_device(positions if positions.size else np.zeros(1, np.int64), X.device), int(positions.size)
+
+
+def greedy_arguments(
+    X: Any, batch_size: Any, covered_by: Any, candidates: Any
+) -> tuple[Rows, int, dict[str, Any], NDArray[np.int64] | None]:
+    """(X, b, what every greedy kernel is given, the candidates' positions), checked."""
+    X = rows(X)
+    covered, n_covered = subset(covered_by, X, "covered_by")
+    chosen = None if candidates is None else as_positions(candidates, X.n, "candidates")
+    open_rows, n_open = (None, X.n) if chosen is None else subset(chosen, X, "candidates")
+    b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
+    subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
+    return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen

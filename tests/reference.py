@@ -95,28 +95,34 @@ def k_center_greedy(X, batch_size: int, *, covered_by=None, candidates=None, sta
     return np.array(positions, dtype=np.int64), np.array(sqradius, dtype=np.float64)
 
 
-def kmeans_assign(X, centers):
-    """assignment (n,), sums (k, d), counts (k,), sqdist (n,) of one assignment step."""
+def kmeans_assign(X, centers, *, fixed=None):
+    """assignment (n,), sums (k, d), counts (k,), sqdist (n,) of one assignment step; fixed (n,): a centre, or -1."""
     X, centers = values(X), values(centers)
     sqdist = np.array([sqdist_to(X, c) for c in centers])  # (k, n)
     assignment = np.argmin(sqdist, axis=0)  # the first minimum: ties to the lower centre
+    if fixed is not None:
+        assignment = np.where(np.asarray(fixed) >= 0, fixed, assignment)
     sums = np.array([X[assignment == c].sum(axis=0) for c in range(len(centers))])
     counts = np.bincount(assignment, minlength=len(centers))
     return assignment, sums, counts, sqdist[assignment, np.arange(len(X))]
 
 
-def kmeans(X, centers, *, max_iter: int = 100, tol: float = 1e-4):
+def kmeans(X, centers, *, max_iter: int = 100, tol: float = 1e-4, fix=None):
     """Lloyd's algorithm from given centres: (centers, assignment to them, inertia).
 
     Stops when the sum of squared centre moves is at most tol * the mean variance of a feature. Before the means are
     taken, each empty cluster, in ascending order, gets the row farthest from its own centre (ties to the lowest
     position) of those off their centre and not alone in their cluster; where there is none, it keeps its centre.
+    fix(centers) gives `fixed` for every assignment; fixed rows fill no empty cluster.
     """
     X, centers = values(X), values(centers)
     for _ in range(max_iter):
-        assignment, _, counts, sqdist = kmeans_assign(X, centers)
+        fixed = None if fix is None else fix(centers)
+        assignment, _, counts, sqdist = kmeans_assign(X, centers, fixed=fixed)
         for empty in np.flatnonzero(counts == 0):
             movable = (counts[assignment] > 1) & (sqdist > 0)
+            if fixed is not None:
+                movable &= fixed < 0
             if not movable.any():
                 break
             row = int(np.argmax(np.where(movable, sqdist, -1.0)))
@@ -127,8 +133,63 @@ def kmeans(X, centers, *, max_iter: int = 100, tol: float = 1e-4):
         centers = np.array(means)
         if moved <= tol * X.var(axis=0).mean():
             break
-    assignment, _, _, sqdist = kmeans_assign(X, centers)
+    assignment, _, _, sqdist = kmeans_assign(X, centers, fixed=None if fix is None else fix(centers))
     return centers, assignment, sqdist.sum()
+
+
+def constrained_assign(points, centers, order, *, colour=None, apart=(), weight=None, before=None):
+    """(assignment, relaxed), each (n,), of one greedy pass, or `before`, those of the pass before, if that is better.
+
+    apart: pairs of points that may not share a centre. colour: (n,), points of different colour may not; -1: none.
+    """
+    points, centers = values(points), values(centers)
+    n, k = len(points), len(centers)
+    colour = np.full(n, -1) if colour is None else np.asarray(colour)
+    colours = set(colour[colour >= 0])
+    assignment, relaxed = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=bool)
+    owner: dict[int, int] = {}  # centre -> colour
+    for g in order:
+        others = {i + j - g for i, j in apart if g in (i, j)}
+        barred = {assignment[h] for h in others}
+        spare = k - len(owner) > len(colours - set(owner.values()))  # more free centres than colours in need of one
+        feasible = []
+        for c in range(k):
+            free_to_take = c not in owner and (spare or colour[g] not in owner.values())
+            if c not in barred and (colour[g] < 0 or owner.get(c) == colour[g] or free_to_take):
+                feasible.append(c)
+        relaxed[g] = not feasible
+        allowed = feasible or list(range(k))
+        assignment[g] = allowed[int(np.argmin(sqdist_to(centers[allowed], points[g])))]
+        if feasible and colour[g] >= 0:
+            owner[int(assignment[g])] = int(colour[g])
+    if before is None:
+        return assignment, relaxed
+    weight = np.ones(n) if weight is None else values(weight)
+
+    def badness(found) -> tuple[int, float]:
+        return int(found[1].sum()), float((weight * ((points - centers[found[0]]) ** 2).sum(axis=1)).sum())
+
+    return (assignment, relaxed) if badness((assignment, relaxed)) < badness(before) else before
+
+
+def constrained_kmeans(X, centers, order, *, group, colour=None, apart=(), max_iter: int = 100, tol: float = 1e-4):
+    """(centers, assignment, inertia, relaxed rows): kmeans where rows of one group (n,) >= 0 share a cluster.
+
+    Groups are placed in `order` by constrained_assign, each at its mean; colour and apart are about groups.
+    """
+    X, group = values(X), np.asarray(group)
+    means = np.array([X[group == g].mean(axis=0) for g in range(len(order))])
+    found = None
+
+    def fix(centers) -> np.ndarray:
+        nonlocal found
+        weight = np.bincount(group[group >= 0])
+        found = constrained_assign(means, centers, order, colour=colour, apart=apart, weight=weight, before=found)
+        return np.where(group >= 0, found[0][group], -1)
+
+    result = kmeans(X, centers, max_iter=max_iter, tol=tol, fix=fix)
+    assert found is not None
+    return *result, np.flatnonzero((group >= 0) & found[1][group])
 
 
 def sup_scores(X, centers, assignment, *, temperature: float = 1.0) -> np.ndarray:

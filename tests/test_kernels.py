@@ -1,7 +1,7 @@
 """What holds for every kernel: input forms, threads, memory, input unmodified, Ctrl-C, fork.
 
-Each kernel against its reference: test_kernels_neighbours.py, _greedy.py, _clusters.py, _sampling.py; many small random
-cases: _random.py; inputs to check on paper: _golden.py; bad input: _errors.py.
+Each kernel against its reference: test_kernels_neighbours.py, _greedy.py, _clusters.py, _constrained.py, _assign.py,
+_sampling.py; many small random cases: _random.py; inputs to check on paper: _golden.py; bad input: _errors.py.
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ CALLS: dict[str, Callable] = {
     "typicality": lambda X, _n, **jobs: kernels.typicality(X, 7, **jobs),
     "k_center_greedy": lambda X, n, **jobs: kernels.k_center_greedy(X, n // 4, covered_by=[1], **jobs),
     "kmeans": lambda X, n, **jobs: kernels.kmeans(X, min(9, n), random_state=0, **jobs),
+    "constrained_kmeans": lambda X, n, **jobs: kernels.constrained_kmeans(
+        X, min(7, n), labels=np.where(np.arange(n) % 4, -1, assignment_of(n)), random_state=0, **jobs
+    ),
+    "constrained_kmeans pairs": lambda X, n, **jobs: kernels.constrained_kmeans(
+        X, min(7, n), labels=None, constraints={"cannot_link": [(0, 1)], "must_link": [(1, 2)]}, random_state=0, **jobs
+    ),
     "sup_scores": lambda X, n, **jobs: kernels.sup_scores(X, blobs(5, 24), assignment_of(n), **jobs),
     "d2_sampling": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, random_state=0, **jobs),
     "d2_sampling q": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, q=q_of(n), random_state=0, **jobs),
@@ -68,15 +74,10 @@ def assert_same(first, second) -> None:
 
 
 def test_every_public_kernel_is_called_here():
-    public = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
-    public = {name for name in public if not name.startswith("_") and callable(getattr(kernels, name))}
-    assert public <= set(kernels.__all__)
-    assert set(kernels.__all__) - {name.split()[0] for name in CALLS} <= {
-        "rows",
-        "sqnorms",
-        "ntk_weights",
-        "ntk_outputs",
-    }
+    here = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
+    assert {name for name in here if not name.startswith("_")} <= set(kernels.__all__)
+    elsewhere = {"rows", "sqnorms", "ntk_weights", "ntk_outputs", "ntk_lookahead"}  # no rows of points in, or no kernel
+    assert set(kernels.__all__) - {name.split()[0] for name in CALLS} == elsewhere
 
 
 def test_outputs(call, device):
@@ -344,6 +345,9 @@ def test_scales_that_float32_cannot_square(device, power):
         "herding": lambda X, s: kernels.herding(X, 30, bandwidth=3.0 * s)[0],
         "d2_sampling": lambda X, _: kernels.d2_sampling(X, 50, random_state=0),
         "kmeans": lambda X, _: kernels.kmeans(X, 5, random_state=0)[1],
+        "constrained_kmeans": lambda X, _: kernels.constrained_kmeans(
+            X, 5, labels=assignment_of(200), constraints="both", random_state=0
+        )[1],
     }.items():
         np.testing.assert_array_equal(host(at_scale(far, s)), host(at_scale(near, 1.0)), err_msg=name)
 

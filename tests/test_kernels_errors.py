@@ -26,6 +26,7 @@ ON_X = {
     "typicality": lambda X: kernels.typicality(X, 2),
     "k_center_greedy": lambda X: kernels.k_center_greedy(X, 2),
     "kmeans": lambda X: kernels.kmeans(X, 2),
+    "constrained_kmeans": lambda X: kernels.constrained_kmeans(X, 2, labels=LABELS),
     "sup_scores": lambda X: kernels.sup_scores(X, CENTERS, LABELS),
     "d2_sampling": lambda X: kernels.d2_sampling(X, 2),
     "ball_cover": lambda X: kernels.ball_cover(X, 2, 1.0),
@@ -183,8 +184,9 @@ def test_bad_n_jobs(kernel, value, error):
     if kernel == "rows":
         pytest.skip("rows computes with no n_jobs of its own")
     arguments = {"sup_scores": (X, CENTERS, LABELS), "purity_radius": (X, LABELS), "ball_cover": (X, 2, 1.0)}
+    more = {"labels": LABELS} if kernel == "constrained_kmeans" else {}
     with pytest.raises(error, match=r"\bn_jobs\b"):
-        getattr(kernels, kernel)(*arguments.get(kernel, (X, 2)), n_jobs=value)
+        getattr(kernels, kernel)(*arguments.get(kernel, (X, 2)), **more, n_jobs=value)
 
 
 def test_messages_say_what_came():

@@ -1,4 +1,4 @@
-// Rows whose bounds leave no doubt keep their centre unread; the others go through Nearest. The sums are added up slab of
+// Rows whose bounds leave no doubt keep their centre unread, fixed rows take theirs; the others go through Nearest. The sums are added up slab of
 // columns by slab of columns, each in row order, so no thread ever adds to another's number.
 #include "kmeans_assign.hpp"
 
@@ -36,6 +36,121 @@ V root_up(V square) {
   return static_cast<V>(__builtin_sqrt(static_cast<double>(square)) * (1 + 0x1p-21));
 }
 
+// The largest move of a centre, and the largest of all the others than that one.
+template <class V>
+struct Moves {
+  V largest = 0, other = 0;
+  int64_t farthest = -1;
+
+  Moves(const V* moved, int64_t k) {
+    for (int64_t c = 0; moved && c < k; ++c) {
+      if (moved[c] > largest || farthest < 0) {
+        other = largest;
+        largest = moved[c];
+        farthest = c;
+      } else if (moved[c] > other) {
+        other = moved[c];
+      }
+    }
+  }
+  V of_others_than(int64_t c) const { return c == farthest ? other : largest; }
+};
+
+// Whether row i may have another nearest centre than before; its bounds follow the moves.
+template <class T>
+bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, int64_t i) {
+  using V = compute_t<T>;
+  const int64_t own = p.assignment[i], d = p.X.cols;
+  p.upper[i] = (p.upper[i] + p.moved[own]) * static_cast<V>(1 + 0x1p-21);
+  p.lower[i] = (p.lower[i] - moves.of_others_than(own)) * static_cast<V>(1 - 0x1p-21);
+  if (p.upper[i] < p.lower[i]) return false;
+  p.upper[i] = root_up<V>(sqdist(row(p.X, i), p.centers + own * d, d));
+  return !(p.upper[i] < p.lower[i]);
+}
+
+// The rows to look at into s.active, `active` of them. False: stopped early.
+template <class T>
+bool find_active(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t& active, const Control& control) {
+  using V = compute_t<T>;
+  const int64_t n = p.X.rows, n_chunks = (n + row_chunk - 1) / row_chunk;
+  const Moves<V> moves(p.moved, p.k);
+  const bool completed = parallel_for(control, n_chunks, [&](int64_t item, int) {
+    int64_t count = 0;
+    for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
+      s.previous[i] = p.moved ? p.assignment[i] : -1;
+      if (p.fixed && p.fixed[i] >= 0) {
+        p.assignment[i] = p.fixed[i];
+        p.upper[i] = static_cast<V>(__builtin_inf());  // true of any centre, so the row may be freed later
+        p.lower[i] = 0;
+      } else if (!p.moved || in_doubt(p, moves, i)) {
+        s.active[item * row_chunk + count++] = i;
+      }
+    }
+    s.chunk_count[item] = count;
+  });
+  active = 0;
+  for (int64_t item = 0; completed && item < n_chunks; ++item)
+    for (int64_t r = 0; r < s.chunk_count[item]; ++r) s.active[active++] = s.active[item * row_chunk + r];
+  return completed;
+}
+
+template <class T>
+bool find_nearest(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active, const Control& control) {
+  using V = compute_t<T>;
+  if (active == 0) return true;
+  const V infinity = static_cast<V>(__builtin_inf());
+  const RowList<T> rows = {p.X, nullptr}, list = {p.X, s.active};
+  const RowList<V> centers = {{p.centers, p.k, p.X.cols}, nullptr};
+  for (int64_t r = 0; r < active; ++r) {
+    s.best[s.active[r]] = infinity;
+    p.lower[s.active[r]] = infinity;
+  }
+  const Frame<T> frame = including(make_frame(rows, p.X.rows, s.origin, s.mean), centers, p.k);
+  if (!s.nearest.run(list, active, centers, p.k, frame, s.best, p.assignment, p.lower, control)) return false;
+  for (int64_t r = 0; r < active; ++r) p.upper[s.active[r]] = root_up<V>(s.best[s.active[r]]);
+  return true;
+}
+
+// s.active becomes the rows whose centre is another one than before, ascending; returns how many.
+template <class T>
+int64_t keep_changed(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active) {
+  int64_t changed = 0;
+  const int64_t rows_to_look_at = p.fixed ? p.X.rows : active;  // with fixed rows any row may have changed
+  for (int64_t r = 0; r < rows_to_look_at; ++r) {
+    const int64_t i = p.fixed ? r : s.active[r];
+    if (p.assignment[i] != s.previous[i]) s.active[changed++] = i;
+  }
+  return changed;
+}
+
+template <class T>
+bool update_sums(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t changed, const Control& control) {
+  const int64_t d = p.X.cols;
+  if (!p.moved)
+    for (int64_t c = 0; c < p.k; ++c) p.counts[c] = 0;
+  for (int64_t r = 0; r < changed; ++r) {
+    const int64_t i = s.active[r];
+    if (s.previous[i] >= 0) --p.counts[s.previous[i]];
+    ++p.counts[p.assignment[i]];
+  }
+  return parallel_for(control, (d + column_slab - 1) / column_slab, [&](int64_t item, int) {
+    const int64_t c0 = item * column_slab, width = at_most(column_slab, d - c0);
+    if (!p.moved)
+      for (int64_t c = 0; c < p.k; ++c)
+        for (int64_t j = 0; j < width; ++j) p.sums[c * d + c0 + j] = 0;
+    for (int64_t r = 0; r < changed; ++r) {
+      const int64_t i = s.active[r];
+      const T* x = row(p.X, i) + c0;
+      if (s.previous[i] >= 0) {
+        double* from = p.sums + s.previous[i] * d + c0;
+        for (int64_t j = 0; j < width; ++j) from[j] -= static_cast<double>(widen(x[j]));
+      }
+      double* to = p.sums + p.assignment[i] * d + c0;
+      for (int64_t j = 0; j < width; ++j) to[j] += static_cast<double>(widen(x[j]));
+    }
+  });
+}
+
 }  // namespace
 
 template <Isa isa, class T>
@@ -47,91 +162,16 @@ int64_t kmeans_assign_scratch(const KmeansAssignParams<T>& p, int threads) {
 
 template <Isa isa, class T>
 bool kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, const Control& control) {
-  using V = compute_t<T>;
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
-  const int64_t n = p.X.rows, d = p.X.cols, n_chunks = (n + row_chunk - 1) / row_chunk;
-  const V infinity = static_cast<V>(__builtin_inf());
-  const RowList<T> rows = {p.X, nullptr};
-  const RowList<V> centers = {{p.centers, p.k, d}, nullptr};
-
-  // The largest move of a centre, and the largest of all the others than that one.
-  V largest = 0, other = 0;
-  int64_t farthest = -1;
-  for (int64_t c = 0; p.moved && c < p.k; ++c) {
-    if (p.moved[c] > largest || farthest < 0) {
-      other = largest;
-      largest = p.moved[c];
-      farthest = c;
-    } else if (p.moved[c] > other) {
-      other = p.moved[c];
-    }
-  }
-  bool completed = parallel_for(control, n_chunks, [&](int64_t item, int) {
-    int64_t count = 0;
-    for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
-      s.previous[i] = p.moved ? p.assignment[i] : -1;
-      if (p.moved) {
-        const int64_t own = p.assignment[i];
-        p.upper[i] = (p.upper[i] + p.moved[own]) * static_cast<V>(1 + 0x1p-21);
-        p.lower[i] = (p.lower[i] - (own == farthest ? other : largest)) * static_cast<V>(1 - 0x1p-21);
-        if (p.upper[i] < p.lower[i]) continue;
-        p.upper[i] = root_up<V>(sqdist(rows[i], centers[own], d));
-        if (p.upper[i] < p.lower[i]) continue;
-      }
-      s.active[item * row_chunk + count++] = i;
-    }
-    s.chunk_count[item] = count;
-  });
-  if (!completed) return false;
+  const int64_t n = p.X.rows, d = p.X.cols;
   int64_t active = 0;
-  for (int64_t item = 0; item < n_chunks; ++item)
-    for (int64_t r = 0; r < s.chunk_count[item]; ++r) s.active[active++] = s.active[item * row_chunk + r];
-
-  const RowList<T> list = {p.X, s.active};
-  for (int64_t r = 0; r < active; ++r) {
-    s.best[s.active[r]] = infinity;
-    p.lower[s.active[r]] = infinity;
-  }
-  if (active) {
-    const Frame<T> frame = including(make_frame(rows, n, s.origin, s.mean), centers, p.k);
-    if (!s.nearest.run(list, active, centers, p.k, frame, s.best, p.assignment, p.lower, control)) return false;
-  }
-  int64_t changed = 0;
-  for (int64_t r = 0; r < active; ++r) {
-    const int64_t i = s.active[r];
-    p.upper[i] = root_up<V>(s.best[i]);
-    if (p.assignment[i] != s.previous[i]) s.active[changed++] = i;
-  }
-
-  if (!p.moved)
-    for (int64_t c = 0; c < p.k; ++c) p.counts[c] = 0;
-  for (int64_t r = 0; r < changed; ++r) {
-    const int64_t i = s.active[r];
-    if (s.previous[i] >= 0) --p.counts[s.previous[i]];
-    ++p.counts[p.assignment[i]];
-  }
-  completed = parallel_for(control, (d + column_slab - 1) / column_slab, [&](int64_t item, int) {
-    const int64_t c0 = item * column_slab, width = at_most(column_slab, d - c0);
-    if (!p.moved)
-      for (int64_t c = 0; c < p.k; ++c)
-        for (int64_t j = 0; j < width; ++j) p.sums[c * d + c0 + j] = 0;
-    for (int64_t r = 0; r < changed; ++r) {
-      const int64_t i = s.active[r];
-      const T* x = rows[i] + c0;
-      if (s.previous[i] >= 0) {
-        double* from = p.sums + s.previous[i] * d + c0;
-        for (int64_t j = 0; j < width; ++j) from[j] -= static_cast<double>(widen(x[j]));
-      }
-      double* to = p.sums + p.assignment[i] * d + c0;
-      for (int64_t j = 0; j < width; ++j) to[j] += static_cast<double>(widen(x[j]));
-    }
-  });
-  if (!completed) return false;
+  if (!find_active(p, s, active, control) || !find_nearest(p, s, active, control)) return false;
+  if (!update_sums(p, s, keep_changed(p, s, active), control)) return false;
   if (!p.sqdist) return true;
-  return parallel_for(control, n_chunks, [&](int64_t item, int) {
+  return parallel_for(control, (n + row_chunk - 1) / row_chunk, [&](int64_t item, int) {
     for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i)
-      p.sqdist[i] = sqdist(rows[i], centers[p.assignment[i]], d);
+      p.sqdist[i] = sqdist(row(p.X, i), p.centers + p.assignment[i] * d, d);
   });
 }
 

@@ -1,4 +1,4 @@
-// Every row against every centre in tiles; the bounds are written but not used. The sums are taken anew: rows are
+// Every row against every centre in tiles; the bounds are written but not used. Fixed rows are then put right. The sums are taken anew: rows are
 // sorted by cluster with a counting sort that keeps their order (a table of counts per segment of rows, so nothing
 // depends on which thread comes first), then each block adds up the rows of one cluster, in order, in a slab of columns.
 #include "../tiles.cuh"
@@ -72,6 +72,27 @@ __global__ void __launch_bounds__(threads, 2)
     p.upper[row] = sqrt(sqdist) * (1 + epsilon<C> * static_cast<C>(rows.d + 4));
     p.lower[row] = 0;
     if (p.sqdist) p.sqdist[row] = sqdist;
+  }
+}
+
+// A warp looks for fixed rows among 32 and goes through them one by one: they are few.
+template <class T>
+__global__ void kmeans_fixed_kernel(KmeansAssignParams<T> p) {
+  using C = compute_t<T>;
+  const int lane = threadIdx.x % warp_size;
+  const int64_t base = (static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size) * warp_size;
+  const int64_t mine = base + lane < p.X.rows ? p.fixed[base + lane] : -1;
+  for (unsigned left = __ballot_sync(full_mask, mine >= 0); left; left &= left - 1) {
+    const int64_t i = base + __ffs(static_cast<int>(left)) - 1, c = p.fixed[i];
+    C sqdist = 0;
+    for (int64_t column = lane; p.sqdist && column < p.X.cols; column += warp_size)
+      sqdist = SquaredDifference::add(widen(p.X.data[i * p.X.cols + column]), p.centers[c * p.X.cols + column], sqdist);
+    sqdist = warp_sum(sqdist);
+    if (lane != 0) continue;
+    p.assignment[i] = c;
+    p.upper[i] = infinity<C>;
+    p.lower[i] = 0;
+    if (p.sqdist) p.sqdist[i] = sqdist;
   }
 }
 
@@ -174,6 +195,10 @@ void kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, CUstream_st* s
     kmeans_nearest_kernel<<<grid_for(n, Tile<C>::rows), threads, 0, stream>>>(
         p, all_rows(p.X), centers, vectorizable(p.X.data, d), vectorizable(p.centers, d));
     launched();
+    if (p.fixed) {
+      kmeans_fixed_kernel<<<grid_for(n, threads), threads, 0, stream>>>(p);
+      launched();
+    }
     kmeans_count_kernel<<<segments, threads, 0, stream>>>(p.assignment, n, p.k, s.segment, s.offsets);
     launched();
   }
