@@ -16,7 +16,7 @@ Objective = Literal["risk", "agreement", "soft_risk", "output_change", "expected
 
 _TILE = 1024
 _PENDING = 8  # learned rows that need no working copy of R
-# How far a kernel matrix may be from symmetric and positive semidefinite, as a share of its diagonal: what rounding does.
+# How far a kernel matrix may be from symmetric and positive semidefinite, as a share of its diagonal.
 _ROUNDING = {"float64": 2.0**-40, "float32": 2.0**-12, "float16": 2.0**-6, "bfloat16": 2.0**-3}
 
 
@@ -35,18 +35,19 @@ def ntk_lookahead(
 ) -> tuple[Any, Any, Any]:
     """Greedy look-ahead picks: (positions (b,), objectives (b,), scores (n,)), the last two float64.
 
-    R: (n, n) kernel of a Gaussian-process-like predictor, symmetric positive semidefinite, and f: (n, C) its predictions;
-    both before the rows `labeled` are learned, so either the prior with `labeled`, or the posterior without. Learning row
-    j with label y moves the predictions of all rows to f + R[:, j] (onehot(y) - f_j) / (R_jj + ridge), and R
-    accordingly: the closed form K (K_LL + ridge I)^-1 Y, exactly (Mohamadi et al. 2022, arXiv:2206.12569).
+    R: (n, n) kernel of a Gaussian-process-like predictor, symmetric positive semidefinite, and f: (n, C) its
+    predictions; both before the rows `labeled` are learned, so either the prior with `labeled`, or the posterior
+    without. Learning row j with label y moves the predictions of all rows to f + R[:, j] (onehot(y) - f_j) / (R_jj +
+    ridge), and R accordingly: the closed form K (K_LL + ridge I)^-1 Y, exactly (Mohamadi et al. 2022,
+    arXiv:2206.12569).
 
-    labels: (n,) the class that each row would be given, -1 or None: its largest prediction at that step. objective, over
-    all n rows: "risk", rows whose class is not targets[x] (least; Wen et al. 2024), "agreement", rows that keep their
-    class (least), "soft_risk", sum of (1 - f[x, targets[x]])^2 (least), "output_change", sum of |change of f_x| (not
-    squared; largest), "expected_risk", sum of 1 - max of f_x projected on the simplex (least). targets: (n,), -1 or None:
-    the row's own class. Ties in "risk" go to the lower soft risk, in "agreement" to the larger change, then to the lowest
-    position. ridge: above 0, default 1e-6 of the mean of R's diagonal. objectives: of each pick when it was made;
-    scores: of every candidate before the first pick, NaN elsewhere. batch_size=0 only scores.
+    labels: (n,) the class that each row would be given, -1 or None: its largest prediction at that step. objective,
+    over all n rows: "risk", rows whose class is not targets[x] (least; Wen et al. 2024), "agreement", rows that keep
+    their class (least), "soft_risk", sum of (1 - f[x, targets[x]])^2 (least), "output_change", sum of |change of f_x|
+    (not squared; largest), "expected_risk", sum of 1 - max of f_x projected on the simplex (least). targets: (n,), -1
+    or None: the row's own class. Ties in "risk" go to the lower soft risk, in "agreement" to the larger change, then to
+    the lowest position. ridge: above 0, default 1e-6 of the mean of R's diagonal. objectives: of each pick when it was
+    made; scores: of every candidate before the first pick, NaN elsewhere. batch_size=0 only scores.
 
     Raises ValueError for R that is not symmetric or not positive semidefinite, as far as that is seen, TypeError or
     ValueError naming any other argument. R given as `Rows` is not looked at again. Memory: 8 n (learned + picked) +
@@ -191,5 +192,7 @@ def _classes(a: Any, n: int, classes: int, name: str) -> NDArray[np.int64]:
     outside = np.flatnonzero((found < -1) | (found >= classes))
     if outside.size:
         row = int(outside[0])
-        raise ValueError(f"{name} must lie in 0 .. {classes - 1}, the columns of f, or be -1; got {found[row]} at {row}")
+        raise ValueError(
+            f"{name} must lie in 0 .. {classes - 1}, the columns of f, or be -1; got {found[row]} at {row}"
+        )
     return found

@@ -21,8 +21,8 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], N
 def ntk_weights(d: int, width: int = _WIDTH, n_outputs: int = _OUTPUTS, *, random_state: Any = None) -> Weights:
     """Fresh weights of a network with one hidden ReLU layer: (W1 (width, d), b1 (width,), W2 (n_outputs, width), b2).
 
-    float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width), the
-    biases are 0. random_state: None, int, Generator or RandomState. Memory: the weights.
+    float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width),
+    the biases are 0. random_state: None, int, Generator or RandomState. Memory: the weights.
 
     >>> [w.shape for w in ntk_weights(4, 16, 3, random_state=0)]
     [(16, 4), (16,), (3, 16), (3,)]

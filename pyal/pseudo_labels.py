@@ -25,12 +25,12 @@ def cluster_pseudo_labels(
 ) -> NDArray[np.int64]:
     """Cluster pseudo-labels of the rows of X, (n,) int64 from 0 up (Wen et al. 2024, arXiv:2306.04099, Algorithm 2).
 
-    With nothing labelled: k-means with n_initial clusters. Else constrained k-means with n_initial clusters, and then, up
-    to min(labelled // 2, max_clusters) clusters, the one with the most confusing rows is split by plain 2-means: rows
-    whose class is not the most frequent of their cluster (ties to the lowest class). A row's class is its label, or
-    where it has none its prediction. Ties go to the larger cluster, then to the lower number; the half with the lowest
-    position keeps the number. Clusters of one row, or of equal rows only, are never split. n_initial above the rows of X
-    means one cluster each.
+    With nothing labelled: k-means with n_initial clusters. Else constrained k-means with n_initial clusters, and then,
+    up to min(labelled // 2, max_clusters) clusters, the one with the most confusing rows is split by plain 2-means:
+    rows whose class is not the most frequent of their cluster (ties to the lowest class). A row's class is its label,
+    or where it has none its prediction. Ties go to the larger cluster, then to the lower number; the half with the
+    lowest position keeps the number. Clusters of one row, or of equal rows only, are never split. n_initial above the
+    rows of X means one cluster each.
 
     X: (n, d), the self-supervised features or the activations of the current classifier. labels: (n,) class numbers, -1
     where there is none. predictions: (n,) class numbers, needed once anything is labelled. constraints: as in
@@ -55,9 +55,7 @@ def cluster_pseudo_labels(
     if predicted[known < 0].min(initial=0) < 0:
         row = int(np.flatnonzero((known < 0) & (predicted < 0))[0])
         raise ValueError(f"predictions must hold a class for every row without a label; got {predicted[row]} at {row}")
-    found = kernels.constrained_kmeans(
-        X, k, labels=known, constraints=constraints, random_state=rng, n_jobs=n_jobs
-    )[1]
+    found = kernels.constrained_kmeans(X, k, labels=known, constraints=constraints, random_state=rng, n_jobs=n_jobs)[1]
     classes = np.where(known >= 0, known, predicted)
     return _split_confused(X, _host(found), classes, k, min(n_labeled // 2, most), rng, n_jobs)
 

@@ -397,7 +397,9 @@ def ntk_lookahead(
             value = lookahead_objective(before, after, wanted, objective)
             tie = {"risk": "soft_risk", "agreement": "output_change"}.get(objective, objective)
             second = lookahead_objective(before, after, wanted, tie)
-            keys.append((-value if objective == "output_change" else value, -second if tie == "output_change" else second, j))
+            keys.append(
+                (-value if objective == "output_change" else value, -second if tie == "output_change" else second, j)
+            )
             if t == 0:
                 scores[j] = value
         if batch_size == 0:
@@ -409,6 +411,8 @@ def ntk_lookahead(
         taught.append(int(given[best[2]]))
         left.remove(best[2])
     return np.array(positions, np.int64), np.array(objectives), scores
+
+
 def ntk(
     X, Z=None, *, weights=None, depth: int = 1, weight_variance: float = 2.0, bias_variance: float = 0.0
 ) -> np.ndarray:

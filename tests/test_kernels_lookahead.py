@@ -11,8 +11,8 @@ from pyal import kernels
 
 OBJECTIVES = ("risk", "agreement", "soft_risk", "output_change", "expected_risk")
 DETERMINED = {"float64": 2.0**-44}
-# Of a prediction after one more row, in units of max K / ridge: at most `refresh` roundings of R in compute type, and a few
-# of what is made of it.
+# Of a prediction after one more row, in units of max K / ridge: at most `refresh` roundings of R in compute type,
+# and a few of what is made of it.
 EPS = {"float64": 80 * 2.0**-52}
 
 
@@ -123,7 +123,9 @@ def test_sizes(device, objective, n):
     K, f, labels, targets, _ = problem(max(n, 2), n_labeled=1)
     K, f, labels, targets = K[:n, :n], f[:n], labels[:n], targets[:n]
     b = min(n, 3)
-    result = kernels.ntk_lookahead(put(K, "float64", device), f, labels, b, targets=targets, objective=objective, ridge=0.1)
+    result = kernels.ntk_lookahead(
+        put(K, "float64", device), f, labels, b, targets=targets, objective=objective, ridge=0.1
+    )
     check(K, f, labels, targets, [], objective, 0.1, "float64", host(result))
 
 
@@ -171,7 +173,9 @@ def test_prior_with_labels_is_posterior_without():
     R = K - K[:, labeled] @ A @ K[labeled]
     posterior = reference.learned_predictions(K, f, labeled, labels[labeled], ridge)
     open_rows = np.setdiff1d(np.arange(80), labeled)
-    second = kernels.ntk_lookahead((R + R.T) / 2, posterior, labels, 15, candidates=open_rows, targets=targets, ridge=ridge)
+    second = kernels.ntk_lookahead(
+        (R + R.T) / 2, posterior, labels, 15, candidates=open_rows, targets=targets, ridge=ridge
+    )
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_allclose(first[1], second[1])
 
@@ -207,9 +211,13 @@ def test_duplicates_are_determined_once_learned(device):
     X = duplicates(60, 5, copies=6)
     K = (X @ X.T + 1).astype(np.float32)
     labels = np.arange(60) % 10 % 3
-    positions, _, _ = host(kernels.ntk_lookahead(put(K, "float32", device), np.zeros((60, 3)), labels, 20, targets=labels))
+    positions, _, _ = host(
+        kernels.ntk_lookahead(put(K, "float32", device), np.zeros((60, 3)), labels, 20, targets=labels)
+    )
     assert len(np.unique(positions)) == 20
-    everything = host(kernels.ntk_lookahead(put(K, "float32", device), np.zeros((60, 3)), labels, 60, targets=labels))[0]
+    everything = host(kernels.ntk_lookahead(put(K, "float32", device), np.zeros((60, 3)), labels, 60, targets=labels))[
+        0
+    ]
     np.testing.assert_array_equal(np.sort(everything), np.arange(60))
 
 
@@ -224,9 +232,11 @@ def test_input_is_not_changed():
 def test_golden():
     """Two pairs of neighbours: learning one of the larger pair corrects both of it."""
     K = np.array([[1, 0.9, 0, 0], [0.9, 1, 0, 0], [0, 0, 1, 0.1], [0, 0, 0.1, 1.0]])
-    positions, objectives, scores = kernels.ntk_lookahead(K, np.zeros((4, 2)), [1, 1, 1, 0], 2, targets=[1, 1, 1, 0], ridge=0.1)
-    # all are class 0 at first (ties to the lowest), so rows 0, 1, 2 are wrong; row 0 or 1 corrects two, row 2 one of them
-    # (and row 3 is pulled along)
+    positions, objectives, scores = kernels.ntk_lookahead(
+        K, np.zeros((4, 2)), [1, 1, 1, 0], 2, targets=[1, 1, 1, 0], ridge=0.1
+    )
+    # all are class 0 at first (ties to the lowest), so rows 0, 1, 2 are wrong; row 0 or 1 corrects two, row 2 one of
+    # them (and row 3 is pulled along)
     np.testing.assert_array_equal(scores, [1, 1, 3, 3])
     np.testing.assert_array_equal(positions, [0, 2])
     np.testing.assert_array_equal(objectives, [1, 1])

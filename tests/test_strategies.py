@@ -22,9 +22,23 @@ def strategy(request: pytest.FixtureRequest) -> Strategy:
     return request.param
 
 
-def ask(strategy: Strategy, rows=X, *, batch_size: int = 12, proba=P, random_state=0, **arguments) -> np.ndarray:
+def classes_of(labeled, n: int) -> np.ndarray:
+    """(n,) labels with -1 for holes, for the strategies that want to know them: 0 to 3, all by position."""
+    y = np.full(n, -1)
+    y[labeled] = 3 - np.arange(n)[labeled] % 4
+    return y
+
+
+def ask(
+    strategy: Strategy, rows=X, *, batch_size: int = 12, proba=P, random_state=0, y=None, labeled=None, **arguments
+) -> np.ndarray:
     """select() with the inputs that the strategy needs."""
-    needed = {"proba": proba} if "proba" in strategy.needs else {}
+    known = y is not None or labeled is not None
+    needs = {*strategy.needs, *(strategy.needs_once_labeled if known else ())}
+    needed = {"proba": proba} if "proba" in needs else {}
+    if y is None and labeled is not None and "y" in needs:
+        y = classes_of(labeled, len(rows))
+    arguments |= {"y": y, "labeled": labeled}
     return pyal.select(
         rows, strategy=strategy.name, batch_size=batch_size, random_state=random_state, **needed, **arguments
     )
@@ -99,7 +113,7 @@ def test_every_storage_type(strategy, dtype):
 
 def test_labels_mask_and_positions_agree(strategy):
     y = np.full(N, np.nan)
-    y[LABELED] = 0
+    y[LABELED] = classes_of(LABELED, N)[LABELED] if "y" in strategy.needs_once_labeled else 0
     expected = ask(strategy, labeled=LABELED)
     np.testing.assert_array_equal(ask(strategy, y=y), expected)
     np.testing.assert_array_equal(ask(strategy, labeled=np.isin(np.arange(N), LABELED)), expected)
@@ -123,7 +137,8 @@ def test_labels_of_unlabelled_rows_are_not_seen(strategy):
     other = y.copy()
     rest = np.setdiff1d(np.arange(N), LABELED)
     other[rest] = np.random.default_rng(5).permutation(y[rest])
-    np.testing.assert_array_equal(ask(strategy, y=y, labeled=LABELED), ask(strategy, y=other, labeled=LABELED))
+    arguments = {"proba": P[:, :2] / P[:, :2].sum(axis=1, keepdims=True), "labeled": LABELED}
+    np.testing.assert_array_equal(ask(strategy, y=y, **arguments), ask(strategy, y=other, **arguments))
 
 
 def test_global_random_state_is_left_alone(strategy):
@@ -139,7 +154,9 @@ def test_equivariant_under_permutation(strategy):
         pytest.skip(f"{strategy.name} draws random numbers, which fall on other rows after a permutation")
     order = np.random.default_rng(2).permutation(N)
     labeled = np.flatnonzero(np.isin(order, LABELED))
-    moved = ask(strategy, X[order], proba=P[order], labeled=labeled)
+    y = classes_of(LABELED, N)
+    known = {"y": y[order]} if "y" in strategy.needs_once_labeled else {}
+    moved = ask(strategy, X[order], proba=P[order], labeled=labeled, **known)
     np.testing.assert_array_equal(order[moved], ask(strategy, labeled=LABELED))
 
 
@@ -159,13 +176,23 @@ def test_one_row_one_column(strategy):
 
 
 def test_probabilities_of_several_passes(strategy):
-    if "proba" not in strategy.needs:
+    if "proba" not in strategy.needs + strategy.needs_once_labeled:
         pytest.skip(f"{strategy.name} does not use proba")
+    labeled = LABELED if "proba" in strategy.needs_once_labeled else None
     same = np.stack([P, P, P])
-    np.testing.assert_array_equal(ask(strategy, proba=same), ask(strategy))
+    np.testing.assert_array_equal(ask(strategy, proba=same, labeled=labeled), ask(strategy, labeled=labeled))
     certain = np.eye(4)[np.arange(N) % 4]
-    check(ask(strategy, proba=certain), 12, np.arange(N))
-    check(ask(strategy, proba=np.full((N, 4), 0.25)), 12, np.arange(N))
+    check(ask(strategy, proba=certain, labeled=labeled), 12, np.arange(N))
+    check(ask(strategy, proba=np.full((N, 4), 0.25), labeled=labeled), 12, np.arange(N))
+
+
+def test_what_it_needs_is_named(strategy):
+    inputs = {"proba": P, "y": classes_of(LABELED, N), "labeled": None}
+    for need in (*strategy.needs, *strategy.needs_once_labeled):
+        given = {name: value for name, value in inputs.items() if name != need}
+        given["labeled"] = LABELED if need == "y" else None
+        with pytest.raises(ValueError, match=f"strategy '{strategy.name}' needs {need}="):
+            pyal.select(X, strategy=strategy.name, batch_size=2, **given)
 
 
 def test_is_documented(strategy):

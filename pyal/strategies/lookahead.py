@@ -8,7 +8,7 @@ on, together with the labelled rows.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,19 +45,20 @@ def ntkcpl(
 ) -> NDArray[np.int64]:
     """Each pick leaves the fewest rows that the model, trained on cluster pseudo-labels, would get wrong.
 
-    Pseudo-labels are made by `pyal.cluster_pseudo_labels` on X (cluster_on="self", better with few labels), or once rows
-    are labelled on `features`, the activations of the last classifier (cluster_on="al", better with many). They stand
-    for labels everywhere, at labelled rows too. proba, of the last classifier, tells which clusters confuse classes.
-    initial_clusters: the paper's b0, its first budget (20 on CIFAR-10); None: batch_size, at most max_clusters.
-    max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500 CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the
-    clustering. subset: candidates drawn at random, the paper's 10,000.
+    Pseudo-labels are made by `pyal.cluster_pseudo_labels` on X (cluster_on="self", better with few labels), or once
+    rows are labelled on `features`, the activations of the last classifier (cluster_on="al", better with many). They
+    stand for labels everywhere, at labelled rows too. proba, of the last classifier, tells which clusters confuse
+    classes. initial_clusters: the paper's b0, its first budget (20 on CIFAR-10); None: batch_size, at most
+    max_clusters, and at least the columns of proba. max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500
+    CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the clustering. subset: candidates drawn at random, the
+    paper's 10,000.
 
-    The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions starting
-    from its outputs (f0="network") or from 0 (f0="zero"); or the kernel of infinite width with `depth` hidden layers
-    (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of 1e-6 of the mean of the
-    kernel's diagonal; else ridge 1 / t, which stands in for stopping at t (the paper does not say what it uses). Ties in
-    the number of wrong rows go to the lower squared error. Memory O(N) and the kernel of subset and labelled rows,
-    twice.
+    The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions
+    starting from its outputs (f0="network") or from 0 (f0="zero"); or the kernel of infinite width with `depth` hidden
+    layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of 1e-6 of the
+    mean of the kernel's diagonal; else ridge 1 / t, which stands in for stopping at t (the paper does not say what it
+    uses). Ties in the number of wrong rows go to the lower squared error. Memory O(N) and the kernel of subset and
+    labelled rows, twice.
     """
     if cluster_on not in ("self", "al"):
         raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
@@ -70,6 +71,8 @@ def ntkcpl(
     b0 = min(batch_size, max_clusters) if initial_clusters is None else initial_clusters
     predicted = known = None
     if len(pool.labeled):
+        assert pool.proba is not None
+        b0 = max(b0, pool.proba.shape[-1]) if initial_clusters is None else b0
         known, predicted = np.full(pool.n, -1), _predicted(pool)
         known[pool.labeled] = _class_columns(pool)
     rows = np.sort(np.concatenate([pool.labeled, some]))
@@ -95,7 +98,8 @@ def ntkcpl(
         ridge=_ridge(R, t),
         n_jobs=pool.n_jobs,
     )
-    return rows[as_numpy(picks, "positions")]
+    chosen: NDArray[np.int64] = rows[as_numpy(picks, "positions")]
+    return chosen
 
 
 @strategy(
@@ -122,15 +126,15 @@ def lookahead(
     """Each pick would change the model's predictions most, were its predicted class its label.
 
     objective: "agreement", the fewest rows that keep their class (the authors' default, pseudo-contrastive; ties go to
-    the larger change of the outputs); "output_change", the largest sum of changes of the outputs (most likely model output
-    change); "expected_risk", the least sum of 1 - the largest class probability, outputs projected on the simplex. The
-    authors' averages over all labels instead of the predicted one are not offered. sequential: each pick is learned with
-    its predicted class before the next; False: the batch_size best of one pass, as the authors' default has it, ties to the
-    lowest position. subset: candidates drawn at random, the authors' 4,000.
+    the larger change of the outputs); "output_change", the largest sum of changes of the outputs (most likely model
+    output change); "expected_risk", the least sum of 1 - the largest class probability, outputs projected on the
+    simplex. The authors' averages over all labels instead of the predicted one are not offered. sequential: each pick
+    is learned with its predicted class before the next; False: the batch_size best of one pass, as the authors' default
+    has it, ties to the lowest position. subset: candidates drawn at random, the authors' 4,000.
 
-    The model, width, depth, t, f0 and kernel are those of ntkcpl, with one output a class; the authors take the kernel of
-    the whole trained network instead. With nothing labelled there is one class, and the picks are those that change its
-    output most. Memory O(N) and the kernel of subset and labelled rows, twice.
+    The model, width, depth, t, f0 and kernel are those of ntkcpl, with one output a class; the authors take the kernel
+    of the whole trained network instead. With nothing labelled there is one class, and the picks are those that change
+    its output most. Memory O(N) and the kernel of subset and labelled rows, twice.
     """
     if objective not in (allowed := tuple(o for o in get_args(Objective) if o not in ("risk", "soft_risk"))):
         raise ValueError(f"objective must be one of {', '.join(allowed)}; got {objective!r}")
@@ -151,14 +155,17 @@ def lookahead(
         batch_size if sequential else 0,
         labeled=np.searchsorted(rows, pool.labeled),
         candidates=candidates,
-        objective=objective,
+        objective=cast(Objective, objective),
         ridge=_ridge(R, t),
         n_jobs=pool.n_jobs,
     )
     if sequential:
-        return rows[as_numpy(picks, "positions")]
-    value = as_numpy(scores, "scores")[candidates] * (-1 if objective == "output_change" else 1)
-    return some[np.argsort(value, kind="stable")[:batch_size]]
+        best = as_numpy(picks, "positions")
+    else:
+        value = as_numpy(scores, "scores")[candidates] * (-1 if objective == "output_change" else 1)
+        best = candidates[np.argsort(value, kind="stable")[:batch_size]]
+    chosen: NDArray[np.int64] = rows[best]
+    return chosen
 
 
 def _subset(pool: Pool, batch_size: int, subset: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -172,7 +179,14 @@ def _subset(pool: Pool, batch_size: int, subset: int, rng: np.random.Generator) 
 
 
 def _model(
-    pool: Pool, rows: NDArray[np.int64], outputs: int, kernel: str, width: int, depth: int, f0: str, rng: np.random.Generator
+    pool: Pool,
+    rows: NDArray[np.int64],
+    outputs: int,
+    kernel: str,
+    width: int,
+    depth: int,
+    f0: str,
+    rng: np.random.Generator,
 ) -> tuple[Any, Rows]:
     """(predictions before training (m, outputs), kernel) of the head on these rows."""
     if f0 not in ("network", "zero"):
@@ -209,13 +223,13 @@ def _predicted(pool: Pool) -> NDArray[np.int64]:
 
 
 def _class_columns(pool: Pool) -> NDArray[np.int64]:
-    """The columns of proba that the labels stand for: the labels themselves, or their rank as in scikit-learn's classes_."""
+    """The columns of proba that the labels name, or stand for by their rank, as in scikit-learn's classes_."""
     assert pool.y is not None
     assert pool.proba is not None
     columns = pool.proba.shape[-1]
     names, numbers = np.unique(pool.y, return_inverse=True)
-    if names.dtype.kind in "iu" and names[0] >= 0 and names[-1] < columns:
-        return np.asarray(pool.y, np.int64)
+    if all(isinstance(name, (int, float)) and name in range(columns) for name in names.tolist()):
+        return pool.y.astype(np.int64)
     if len(names) != columns:
         raise ValueError(
             f"y must hold column numbers of proba, 0 .. {columns - 1}, or all its {columns} classes in their order; "
