@@ -131,14 +131,19 @@ def _table(path: str) -> Iterator[tuple[dict[str, Any], str]]:
         raise ValueError(f"{path} must be an export of Label Studio; it has no column annotation_id")
     for line, cells in lines:
         record: dict[str, Any] = {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""}
-        for name in _tags(record):
-            if record[name][:1] in ("{", "["):  # what is not text in JSON_MIN is JSON here
-                try:
-                    value = json.loads(record[name])
-                except ValueError:
-                    continue
-                record[name] = value if isinstance(value, dict) or _is_list_of_objects(value) else record[name]
-        yield record, f"{path}, line {line}"
+        yield record | {name: _unfolded(record[name]) for name in _tags(record)}, f"{path}, line {line}"
+
+
+def _unfolded(cell: str) -> Any:
+    """The value of JSON_MIN in a cell of a table, where what is not text is JSON. A class may look like JSON too."""
+    try:
+        value = json.loads(cell) if cell[:1] in ("{", "[") else cell
+    except ValueError:
+        return cell
+    results = isinstance(value, list) and all(isinstance(part, (str, dict)) for part in value)
+    if isinstance(value, dict) or (results and (len(value) > 1 or isinstance(value[0], dict))):
+        return value
+    return cell
 
 
 def _choices(record: dict[str, Any], where: str, control: str | None) -> tuple[list[str], set[str]]:
