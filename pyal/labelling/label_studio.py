@@ -140,10 +140,10 @@ def _unfolded(cell: str) -> Any:
         value = json.loads(cell) if cell[:1] in ("{", "[") else cell
     except ValueError:
         return cell
-    results = isinstance(value, list) and all(isinstance(part, (str, dict)) for part in value)
-    if isinstance(value, dict) or (results and (len(value) > 1 or isinstance(value[0], dict))):
-        return value
-    return cell
+    if isinstance(value, list):  # of one text it would not be one
+        several = all(isinstance(part, (str, dict)) for part in value) and value[1:] != []
+        return value if several or (value != [] and _is_list_of_objects(value)) else cell
+    return value
 
 
 def _choices(record: dict[str, Any], where: str, control: str | None) -> tuple[list[str], set[str]]:
