@@ -19,16 +19,8 @@ TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "R
 
 # Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
 RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "arguments": 1, "labels": 1, "lloyd": 1}
-RANK |= {
-    "labelling": 1,
-    "heads": 1,
-    "metrics": 1,
-    "launch": 2,
-    "kernels": 3,
-    "pool": 4,
-    "strategies": 5,
-    "selection": 6,
-}
+RANK |= {"heads": 1, "metrics": 1, "launch": 2, "kernels": 3, "pool": 4, "strategies": 5, "selection": 6}
+RANK |= {"labelling": 1}
 TOP = 7
 KNOW_COMPILED = {"kernels", "launch", "doctor"}  # doctor prints what was built, and for which GPU torch sees
 TORCH_INSIDE_FUNCTIONS = {"arrays.py", "launch.py", "_cuda_build.py", "heads.py", "doctor.py"}
