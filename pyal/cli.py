@@ -1,4 +1,4 @@
-"""The command line: pyal select | strategies | doctor | demo | bench.
+"""The command line: pyal select | export | import | strategies | doctor | demo | bench.
 
 A user's mistake is one sentence on standard error and exit code 2; Ctrl-C is one line and 130.
 """
@@ -60,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("embeddings", help=".npy file, (N, d); read as a memmap")
     select.add_argument("--strategy", default="typiclust", help="see pyal strategies (default: typiclust)")
     select.add_argument("--batch-size", type=int, required=True, metavar="B", help="how many rows")
-    select.add_argument("--labels", metavar="CSV", help="columns position,label or id,label; or one label per line")
+    select.add_argument(
+        "--labels",
+        metavar="CSV",
+        help="columns position,label or id,label (status skipped: not picked); or one label per line",
+    )
     select.add_argument("--ids", metavar="TXT", help="one id per row of the embeddings, one per line")
     select.add_argument("--proba", metavar="NPY", help="class probabilities, (N, C) or (T, N, C)")
     select.add_argument("--features", metavar="NPY", help="activations of the current classifier, (N, h)")
@@ -73,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     select.add_argument("-o", "--output", metavar="CSV", help="default: standard output")
     select.add_argument("--force", action="store_true", help="overwrite the output file")
+
+    export = command("export", _export, "Write a batch as tasks for a labelling tool.")
+    _export_parsers(export.add_subparsers(title="formats", required=True, metavar="format", parser_class=_Parser))
+    back = command("import", _import, "Read labels from a labelling tool; writes id,position,label,status as CSV.")
+    _import_parsers(back.add_subparsers(title="formats", required=True, metavar="format", parser_class=_Parser))
 
     command("strategies", _strategies, "List the strategies, what they need and where they are from.")
     command("doctor", _doctor, "Print what pyal runs on here.")
@@ -90,8 +99,64 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _export_parsers(formats: Any) -> None:
+    for tool, text in (("label-studio", "Label Studio tasks, JSON."), ("csv", "A CSV with a column label to fill in.")):
+        sub = formats.add_parser(tool, help=text, description=text)
+        sub.set_defaults(tool=tool)
+        sub.add_argument("batch", metavar="BATCH", help="what pyal select wrote")
+        sub.add_argument(
+            "--images", metavar="DIR", required=tool == "label-studio", help="DIR/ID or DIR/ID.png, .jpg, ..."
+        )
+        which = sub.add_mutually_exclusive_group()
+        which.add_argument("--pattern", metavar="NAME", help="of the images in DIR, such as 'frame_{position:06d}.png'")
+        which.add_argument(
+            "--by-position", metavar="NPY", help="row i of these embeddings is the i-th image of DIR, sorted"
+        )
+        sub.add_argument(
+            "--url-prefix",
+            metavar="URL",
+            help="put before the path of an image in DIR (label-studio: default /data/local-files/?d= and the name of "
+            "DIR, for a server whose LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the folder above DIR)",
+        )
+        sub.add_argument("--proba", metavar="NPY", help="class probabilities, (N, C) or (T, N, C): adds predictions")
+        sub.add_argument("--classes", metavar="TXT", help="class names, one per line, as the columns of --proba")
+        if tool == "label-studio":
+            sub.add_argument("--config-out", metavar="XML", help="also write the labelling configuration for --classes")
+        sub.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+        sub.add_argument("--force", action="store_true", help="overwrite the output files")
+
+
+def _import_parsers(formats: Any) -> None:
+    for tool, text in (
+        ("label-studio", "Exports: JSON (knows skips), JSON_MIN, CSV, TSV."),
+        ("csv", "Filled in CSVs."),
+    ):
+        sub = formats.add_parser(tool, help=text, description=text)
+        sub.set_defaults(tool=tool)
+        sub.add_argument("exports", metavar="EXPORT", nargs="+")
+        sub.add_argument(
+            "--batch", metavar="CSV", help="what pyal select wrote: rows must be of it, missing ones count"
+        )
+        sub.add_argument(
+            "--on-conflict",
+            default="error",
+            choices=("error", "last", "majority"),
+            help="where a row has different labels (default: error)",
+        )
+        if tool == "label-studio":
+            sub.add_argument("--control", metavar="NAME", help="the Choices tag to read, where there are others")
+            sub.add_argument(
+                "--several", default="error", choices=("error", "skip"), help="annotations with several choices"
+            )
+        sub.add_argument("-o", "--output", metavar="CSV", help="default: standard output")
+        sub.add_argument("--force", action="store_true", help="overwrite the output file")
+
+
 def _select(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
     from pyal import files, kernels
+    from pyal.labels import labeled_positions
     from pyal.selection import score, select
     from pyal.strategies.registry import check_options, find
 
@@ -103,6 +168,7 @@ def _select(arguments: argparse.Namespace) -> int:
     X = kernels.rows(arguments.embeddings, arguments.embeddings)
     ids = files.read_ids(arguments.ids, X.n) if arguments.ids else None
     y = files.read_labels(arguments.labels, X.n, ids) if arguments.labels else None
+    skipped = files.read_skipped(arguments.labels, X.n, ids) if arguments.labels else []
     inputs = {
         "strategy": entry.name,
         "proba": arguments.proba,
@@ -112,6 +178,8 @@ def _select(arguments: argparse.Namespace) -> int:
         "n_jobs": arguments.n_jobs,
         **options,
     }
+    if skipped:
+        inputs["candidates"] = np.setdiff1d(np.arange(X.n), np.append(labeled_positions(y, X.n), skipped))
     picks = select(X, y, batch_size=arguments.batch_size, random_state=arguments.seed, **inputs)
     scores = score(X, y, **inputs) if entry.scores is not None and len(picks) else None
 
@@ -126,6 +194,18 @@ def _select(arguments: argparse.Namespace) -> int:
     else:
         files.write_whole(arguments.output, table.getvalue().encode(), force=arguments.force)
     return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from pyal.labelling import commands
+
+    return commands.export(arguments)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from pyal.labelling import commands
+
+    return commands.import_(arguments)
 
 
 def _strategies(_: argparse.Namespace) -> int:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 HOLES = frozenset(("", "nan", "none", "na", "null", "<na>"))
+Lines = list[tuple[int, list[str]]]  # (line on which it ends, cells) of the records of a CSV
 
 
 def read_ids(path: str, n: int) -> list[str]:
     """One id per row of X, one per line, none twice."""
-    ids = _text(path).splitlines()
+    ids = read_lines(path)
     if len(ids) != n:
         raise ValueError(f"{path} must hold one id per row of the embeddings, {n}; it has {len(ids)} lines")
     if len(set(ids)) != n:
@@ -30,21 +32,21 @@ def read_labels(path: str, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
     """y (n,) from a CSV: with a header that names `label` and `position` or `id`, else one label per line, in order.
 
     An empty label (nan, none, na, null) is a hole, and so is every row that a file with a header does not list. In a
-    file of one label per line that holds only integers, -1 is a hole.
+    file of one label per line that holds only integers, -1 is a hole. Where a file has a column status, as
+    `pyal import` writes it, the label of a row that is `labeled` is taken word for word, "none" too, and a row that is
+    `skipped` is a hole; other words there mean nothing.
     """
-    try:
-        table = [[cell.strip() for cell in row] for row in csv.reader(_text(path).splitlines())]
-    except csv.Error as error:
-        raise ValueError(f"{path} must be a CSV file; line by line it is not: {error}") from None
-    header = [cell.lower() for cell in table[0]] if table else []
+    lines = _csv(path, ",")
+    header = _header(lines)
     if "label" in header and len(header) > 1:
-        return _keyed_labels(path, header, table[1:], n, ids)
+        return _keyed_labels(path, lines, n, ids)
+    table = [cells for _, cells in lines]
     if any(len(row) > 1 for row in table):
         raise ValueError(
             f"{path} must have a header that names label and position (or id), or one label per line; "
             f"its first line is {','.join(table[0])!r}"
         )
-    labels = [row[0] if row else "" for row in (table[1:] if header == ["label"] else table)]
+    labels = [row[0].strip() if row else "" for row in (table[1:] if header == ["label"] else table)]
     if len(labels) != n:
         raise ValueError(f"{path} must hold one label per row of the embeddings, {n}; it has {len(labels)} lines")
     try:
@@ -56,6 +58,60 @@ def read_labels(path: str, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
                 f"{path} holds both -1 and empty labels, and only one of them can mean not labelled"
             ) from None
         return _objects([None if label.lower() in HOLES else label for label in labels])
+
+
+def read_skipped(path: str, n: int, ids: Sequence[str] | None) -> list[int]:
+    """Ascending positions of the rows that a file of labels says were skipped and that have no label in it."""
+    lines = _csv(path, ",")
+    if not {"label", "status"} <= set(_header(lines)):
+        return []
+    keyed = list(_keyed_rows(path, lines, n, ids))
+    labelled = {position for _, position, label, _ in keyed if label is not None}
+    return sorted({position for _, position, _, status in keyed if status == "skipped"} - labelled)
+
+
+def read_text(path: str) -> str:
+    """A UTF-8 text file as it stands, without a byte order mark."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a UTF-8 text file") from None
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file. Only line feeds and carriage returns end one: U+2028 and the like may be part of it."""
+    return [line.removesuffix("\n") for line in io.StringIO(read_text(path), newline=None)]
+
+
+def read_table(path: str) -> tuple[list[str], Lines]:
+    """The header of a CSV and (line, cells) of its rows, blank ones left out, cells as they stand.
+
+    What separates the columns is the comma, semicolon or tab that the first line has most of. Raises ValueError for an
+    empty file, a column named twice and a row of another length than the header.
+    """
+    first = next(iter(read_lines(path)), "")
+    separator = max(",;\t", key=first.count)
+    (_, header), *rows = _csv(path, separator) or [(1, [])]
+    header = [cell.strip() for cell in header]
+    if not any(header):
+        raise ValueError(f"{path} must be a CSV file with a header; its first line is empty")
+    named = [name for name in header if name]
+    if len(set(named)) != len(named):
+        raise ValueError(f"{path} must name every column once; it has {', '.join(header)}")
+    kept = [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)]
+    for line, cells in kept:
+        _check_width(path, line, cells, header)
+        if any(cell.strip() for name, cell in zip(header, cells, strict=True) if not name):
+            raise ValueError(f"{path}, line {line}: a cell stands in a column without a name")
+    return header, kept
+
+
+def position_in(text: str, where: str) -> int:
+    """The position that a cell names."""
+    if not (text.strip().isascii() and text.strip().isdecimal()):
+        raise ValueError(f"{where}: position must be 0 or a positive integer; it is {text!r}")
+    return int(text)
 
 
 def write_whole(path: str, content: bytes, *, force: bool) -> None:
@@ -104,46 +160,85 @@ def _link(part: str, target: str, path: str) -> None:
         os.replace(part, target)
 
 
-def _keyed_labels(
-    path: str, header: list[str], table: list[list[str]], n: int, ids: Sequence[str] | None
-) -> NDArray[Any]:
+def _keyed_labels(path: str, lines: Lines, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
+    labels: list[str | None] = [None] * n
+    minus = False
+    for line, position, label, status in _keyed_rows(path, lines, n, ids):
+        if label is None:
+            continue
+        if labels[position] is not None:
+            named = f"id {ids[position]!r}" if ids is not None else f"position '{position}'"
+            raise ValueError(f"{path}, line {line}: {named} has a label already")
+        labels[position] = label
+        minus = minus or (label == "-1" and status != "labeled")
+    found = {label for label in labels if label is not None}
+    if minus and not found <= {"-1", "1", "+1"}:
+        raise ValueError(f"{path} holds the label -1; leave the label of a row that is not labelled empty")
+    return _objects(labels)
+
+
+def _keyed_rows(
+    path: str, lines: Lines, n: int, ids: Sequence[str] | None
+) -> Iterator[tuple[int, int, str | None, str]]:
+    """(line, position, label or None for a hole, status) of the rows of a file with a header."""
+    header = _header(lines)
     key = "position" if "position" in header else "id" if "id" in header else None
     if key is None:
         raise ValueError(f"{path} must have a column position or id beside label; its columns are {', '.join(header)}")
     if key == "id" and ids is None:
         raise ValueError(f"{path} names rows by id: --ids must say which id belongs to which row")
     position_of = {name: i for i, name in enumerate(ids)} if ids is not None else {}
-    labels: list[str | None] = [None] * n
-    for line, row in enumerate(table, start=2):
-        if not any(row):
+    for line, cells in lines[1:]:
+        if not any(cell.strip() for cell in cells):
             continue
-        if len(row) != len(header):
-            raise ValueError(f"{path}, line {line}: {len(row)} columns where the header has {len(header)}")
-        name, label = row[header.index(key)], row[header.index("label")]
-        position = position_of.get(name) if key == "id" else int(name) if name.isdecimal() else None
+        _check_width(path, line, cells, header)
+        given = {name: cells[header.index(name)] for name in header}
+        name = given[key].strip()
+        if key == "id":
+            position = position_of.get(given[key], position_of.get(name))
+        else:
+            position = int(name) if name.isdecimal() else None
         if position is None or position >= n:
             wanted = "an id out of --ids" if key == "id" else f"a position in 0 .. {n - 1}"
             raise ValueError(f"{path}, line {line}: {key} must be {wanted}; it is {name!r}")
-        if label.lower() in HOLES:
-            continue
-        if labels[position] is not None:
-            raise ValueError(f"{path}, line {line}: {key} {name!r} has a label already")
-        labels[position] = label
-    found = {label for label in labels if label is not None}
-    if "-1" in found and not found <= {"-1", "1", "+1"}:
-        raise ValueError(f"{path} holds the label -1; leave the label of a row that is not labelled empty")
-    return _objects(labels)
+        where = f"{path}, line {line}"
+        if ids is not None and given.get("id", "").strip() not in ("", ids[position].strip()):
+            raise ValueError(f"{where}: position {position} is {ids[position]!r} in --ids, not {given['id']!r}")
+        status = given.get("status", "").strip().lower()
+        yield line, position, _label(given["label"], status, where), status
+
+
+def _label(cell: str, status: str, where: str) -> str | None:
+    word = cell.strip()
+    if status == "labeled" and not word:
+        raise ValueError(f"{where}: status is labeled and the label is empty")
+    if status == "labeled":
+        return cell
+    if word.lower() in HOLES:
+        return None
+    if status == "skipped":
+        raise ValueError(f"{where}: status is skipped and there is a label, {word!r}")
+    return word
+
+
+def _header(lines: Lines) -> list[str]:
+    return [cell.strip().lower() for cell in lines[0][1]] if lines else []
+
+
+def _check_width(path: str, line: int, cells: list[str], header: list[str]) -> None:
+    if len(cells) != len(header):
+        raise ValueError(f"{path}, line {line}: {len(cells)} columns where the header has {len(header)}")
+
+
+def _csv(path: str, separator: str) -> Lines:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator)
+    try:
+        return [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a CSV file; line by line it is not: {error}") from None
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
     array = np.empty(len(values), object)
     array[:] = values
     return array
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a UTF-8 text file") from None

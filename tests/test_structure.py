@@ -19,7 +19,7 @@ TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "R
 
 # Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
 RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "arguments": 1, "labels": 1, "lloyd": 1}
-RANK |= {"heads": 1, "metrics": 1, "launch": 2, "constraints": 2, "rows": 3}
+RANK |= {"heads": 1, "metrics": 1, "labelling": 1, "launch": 2, "constraints": 2, "rows": 3}
 RANK |= {"clustering": 4, "lookahead": 4, "ntk": 4}  # kernels of their own, offered by kernels.py
 RANK |= {"kernels": 5, "pool": 6, "pseudo_labels": 6, "strategies": 7, "selection": 8}
 TOP = 9
