@@ -1,6 +1,6 @@
 """pyal: which images to label next. Active learning on embeddings, with a compiled core."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     from pyal import _cpu as _cpu
@@ -11,14 +11,32 @@ except ImportError as error:  # most often: Python was started in a source check
     ) from error
 
 from pyal import kernels
+from pyal.loop import Loop
 from pyal.pseudo_labels import cluster_pseudo_labels
 from pyal.selection import score, select
 from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names
 
-__all__ = ["cluster_pseudo_labels", "kernels", "score", "select", "strategies", "strategy"]
+if TYPE_CHECKING:
+    from pyal import metrics, plots
+    from pyal.simulation import simulate
+
+__all__ = [
+    "Loop", "cluster_pseudo_labels", "kernels", "metrics", "plots", "score", "select", "simulate", "strategies",
+    "strategy",
+]  # fmt: skip
+
+# What is imported when it is first asked for: a pipeline that selects does not wait for it. Name: module, attribute.
+_LATER = {"metrics": ("pyal.metrics", ""), "plots": ("pyal.plots", ""), "simulate": ("pyal.simulation", "simulate")}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        import importlib
+
+        module, attribute = _LATER[name]
+        found = importlib.import_module(module)
+        globals()[name] = getattr(found, attribute) if attribute else found
+        return globals()[name]
     if name == "__version__":
         from importlib import metadata  # only when asked for: importing it takes a good part of what pyal takes
 
@@ -27,3 +45,7 @@ def __getattr__(name: str) -> Any:
         except metadata.PackageNotFoundError:  # run from its folder, not installed
             return "0+unknown"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The command line: pyal select | export | import | strategies | doctor | demo | bench.
+"""The command line: pyal select | simulate | plot | export | import | strategies | doctor | demo | bench.
 
 A user's mistake is one sentence on standard error and exit code 2; Ctrl-C is one line and 130.
 """
@@ -82,6 +82,23 @@ def _parser() -> argparse.ArgumentParser:
     _export_parsers(export.add_subparsers(title="formats", required=True, metavar="format", parser_class=_Parser))
     back = command("import", _import, "Read labels from a labelling tool; writes id,position,label,status as CSV.")
     _import_parsers(back.add_subparsers(title="formats", required=True, metavar="format", parser_class=_Parser))
+    simulate = command(
+        "simulate", _simulate, "Run strategies against random on labels that are known; prints a summary."
+    )
+    simulate.add_argument("config", help=".toml or .json; python -m pydoc pyal.config says what stands in it")
+    simulate.add_argument(
+        "--n-jobs", type=int, metavar="K", help="runs at a time, -1 for all CPUs (default: the file's)"
+    )
+    simulate.add_argument("-o", "--output", metavar="CSV", help="also write the table: a row per strategy, seed, round")
+    simulate.add_argument("--force", action="store_true", help="overwrite the table")
+
+    plot = command("plot", _plot, "Draw the learning curves of a simulation and its gain over random.")
+    plot.add_argument("run_dir", help="the workdir of a simulation, finished or not")
+    plot.add_argument(
+        "-o", "--output", default="curves.png", metavar="FILE", help=".png, .pdf, .svg (default: curves.png)"
+    )
+    plot.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
+    plot.add_argument("--force", action="store_true", help="overwrite the plot")
 
     command("strategies", _strategies, "List the strategies, what they need and where they are from.")
     command("doctor", _doctor, "Print what pyal runs on here.")
@@ -206,6 +223,35 @@ def _import(arguments: argparse.Namespace) -> int:
     from pyal.labelling import commands
 
     return commands.import_(arguments)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from pyal import config, files
+    from pyal.simulation import simulate
+
+    if arguments.output is not None:
+        files.check_writable(arguments.output, force=arguments.force)
+    settings = config.read(arguments.config)
+    if arguments.n_jobs is not None:
+        settings["n_jobs"] = arguments.n_jobs
+    found = simulate(**settings)
+    if arguments.output is not None:
+        found.to_csv(arguments.output, force=arguments.force)
+    print(found.summary())
+    return 1 if found.failures else 0
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from pyal import files, plots
+    from pyal.runs import read_workdir
+
+    files.check_writable(arguments.output, force=arguments.force)
+    found = read_workdir(arguments.run_dir)
+    kind = os.path.splitext(arguments.output)[1].lstrip(".").lower() or "png"
+    image = plots.comparison_image(found, arguments.metric, kind)
+    files.write_whole(arguments.output, image, force=arguments.force)
+    print(f"plot: {arguments.output}")
+    return 0
 
 
 def _strategies(_: argparse.Namespace) -> int:

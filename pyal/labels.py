@@ -49,7 +49,33 @@ def labeled_positions(y: Any, n: int, name: str = "y") -> NDArray[np.int64]:
     return np.flatnonzero(~holes).astype(np.int64, copy=False)
 
 
-def label_values(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def plain_labels(labels: Any, n: int, name: str, per: str) -> list[Any]:
+    """n labels as bool, int, float or str, with None for a hole: None, NaN, NaT, pd.NA, or a masked entry.
+
+    `per` says in messages what each label is for. Raises ValueError for another number of labels and for the integer
+    -1 (a class, or not labelled?), TypeError for anything else that is no number and no text.
+
+    >>> plain_labels(["cat", None], 2, "labels", "row")
+    ['cat', None]
+    """
+    values, hidden = label_values(labels, n, name, per)
+    plain: list[Any] = []
+    for value, masked in zip(values.tolist() if values.dtype.kind in "biufUO" else values, hidden, strict=True):
+        if masked or _is_hole(value):
+            plain.append(None)
+            continue
+        value = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(value, (bool, int, float, str)):
+            raise TypeError(f"{name} must be numbers or text, None for a row without one; got {value!r}")
+        if _is_integer(value) and value == -1:
+            raise ValueError(
+                f"{name} must not hold -1, a class or 'not labelled': write None for a row without a label"
+            )
+        plain.append(value)
+    return plain
+
+
+def label_values(y: Any, n: int, name: str = "y", per: str = "row of X") -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """y as a 1-D array of its own type, and a boolean array that is True where y is a masked array's masked entry."""
     hidden = np.zeros(n, bool)
     if isinstance(y, np.ma.MaskedArray):
@@ -63,7 +89,7 @@ def label_values(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray
             values = values.astype(object)
     if values.shape != (n,):
         hint = " (class numbers are wanted, not one column per class)" if values.ndim == 2 else ""
-        raise ValueError(f"{name} must hold one label or hole per row of X, shape ({n},); got {values.shape}{hint}")
+        raise ValueError(f"{name} must hold one label or hole per {per}, shape ({n},); got {values.shape}{hint}")
     return values, hidden
 
 

@@ -1,0 +1,134 @@
+"""The configuration file of pyal simulate: TOML, or JSON with the same keys. Paths are relative to the file's folder.
+
+    seeds = 5                                  # or a list; this and what follows, but data: as in pyal.simulate
+    initial = 20
+    batch_sizes = [[10, 100], [50, 500]]       # 10 until 100 labels, then 50 until 500; or 10, or [30, 50, 100]
+    workdir = "runs/first"                     # resumable, and what pyal plot reads
+    # budget, subset, metric, device, n_jobs
+
+    [data]
+    X = "train.npy"                            # (N, d)
+    y = "train_labels.npy"                     # (N,), none missing
+    X_test = "test.npy"
+    y_test = "test_labels.npy"
+
+    [estimator]
+    class = "sklearn.linear_model.LogisticRegression"   # where Python imports it from
+    max_iter = 1000                            # and its parameters
+
+    [strategies.margin]                        # a name and its options; or strategies = ["margin", "typiclust"]
+    [strategies.typiclust]
+    metric = "cosine"
+    [strategies."first typical"]
+    strategy = [["typiclust", 50], ["margin"]]          # a schedule: until how many labels, then to the end
+
+TOML is read by Python 3.11 and later, or where the package tomli is installed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DATA = ("X", "y", "X_test", "y_test")
+NEEDED = ("data", "estimator", "strategies")
+KEYS = (*NEEDED, "seeds", "batch_sizes", "budget", "initial", "subset", "metric", "device", "n_jobs", "workdir")
+
+
+def read(path: str) -> dict[str, Any]:
+    """The arguments of `pyal.simulate` that a file stands for; ValueError, TypeError or OSError for what is wrong."""
+    found = _parsed(path)
+    _check_keys(path, "", found, KEYS, NEEDED)
+    folder = os.path.dirname(os.path.abspath(path))
+    data = _table(path, found.pop("data"), "data")
+    _check_keys(path, "data.", data, DATA, DATA)
+    files = {name: os.path.join(folder, _text(path, data[name], f"data.{name}")) for name in DATA}
+    estimator = _estimator(path, _table(path, found.pop("estimator"), "estimator"))
+    if "workdir" in found:
+        found["workdir"] = os.path.join(folder, _text(path, found["workdir"], "workdir"))
+    if isinstance(found["strategies"], dict):
+        found["strategies"] = {name: _strategy(value) for name, value in found["strategies"].items()}
+    y, y_test = (_labels(files[name]) for name in ("y", "y_test"))
+    return {**found, "X": files["X"], "y": y, "test": (files["X_test"], y_test), "estimator": estimator}
+
+
+def _parsed(path: str) -> dict[str, Any]:
+    text = Path(path).read_bytes()
+    kind = os.path.splitext(path)[1].lower()
+    if kind not in (".toml", ".json"):
+        raise ValueError(f"{path} must be a .toml or .json file")
+    try:
+        found = (json if kind == ".json" else _toml()).loads(text.decode("utf-8"))
+    except ValueError as error:  # of both libraries, and of the decoding
+        raise ValueError(f"{path} is not {kind[1:].upper()}: {error}") from None
+    return _table(path, found, "the file")
+
+
+def _toml() -> Any:
+    for name in ("tomllib", "tomli"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise RuntimeError("TOML needs Python 3.11 or the package tomli; the same keys in a .json file need neither")
+
+
+def _estimator(path: str, table: dict[str, Any]) -> Any:
+    where = _text(path, table.pop("class", None), "estimator.class")
+    module, _, name = where.replace(":", ".").rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: estimator.class must be where Python imports it from; {where!r}: {error}") from None
+    try:
+        return made(**table)
+    except TypeError as error:
+        raise TypeError(f"{path}: estimator does not take its parameters: {error}") from None
+
+
+def _strategy(value: Any) -> Any:
+    """An entry of strategies; [strategy] in its schedule is [strategy, None]: TOML has no word for None."""
+    if not isinstance(value, dict) or not isinstance(value.get("strategy"), list):
+        return value
+    stages = [(*e, None) if isinstance(e, list) and len(e) == 1 else e for e in value["strategy"]]
+    return {**value, "strategy": stages}
+
+
+def _labels(path: str) -> NDArray[Any]:
+    """Numbers or text, which is no pickle."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise ValueError(f"{path} must be a .npy file of numbers or text") from None
+    return np.asarray(found)
+
+
+def _check_keys(path: str, table: str, found: Collection[str], known: Collection[str], needed: Collection[str]) -> None:
+    for key in found:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {table}{close[0]}?" if close else f"known are {', '.join(known)}"
+            raise ValueError(f"{path}: there is no setting {table}{key}; {hint}")
+    missing = [key for key in needed if key not in found]
+    if missing:
+        raise ValueError(f"{path}: {table}{missing[0]} is missing")
+
+
+def _table(path: str, value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{path}: {name} must be a table; got {value!r}")
+    return dict(value)
+
+
+def _text(path: str, value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{path}: {name} must be text; got {value!r}")
+    return value
