@@ -16,6 +16,8 @@
 #include "kernels/k_center_greedy.hpp"
 #include "kernels/kmeans_assign.hpp"
 #include "kernels/knn.hpp"
+#include "kernels/ntk_lookahead.hpp"
+#include "kernels/ntk.hpp"
 #include "kernels/sqnorms.hpp"
 #include "kernels/sup_scores.hpp"
 
@@ -147,6 +149,42 @@ void read(const Arguments& a, HerdingParams<T>& p) {
        a.pointer<int64_t>("positions"),
        a.pointer<double>("gains")};
 }
+template <class T>
+void read(const Arguments& a, NtkParams<T>& p) {
+  using V = compute_t<T>;
+  p = {a.matrix<T>(),
+       a.pointer<const T>("Z"),
+       a.integer("m"),
+       static_cast<NtkKind>(a.integer("kind")),
+       a.integer("width"),
+       a.pointer<const V>("x_hidden"),
+       a.pointer<const V>("z_hidden"),
+       a.pointer<const V>("output_weight"),
+       a.integer("depth"),
+       a.real("weight_variance"),
+       a.real("bias_variance"),
+       a.pointer<const double>("x_roots"),
+       a.pointer<const double>("z_roots"),
+       a.pointer<V>("K")};
+}
+
+template <class T>
+void read(const Arguments& a, NtkLookaheadParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.pointer<const double>("f"),
+       a.integer("classes"),
+       a.pointer<const int64_t>("labels"),
+       a.pointer<const int64_t>("targets"),
+       a.positions("labeled", "n_labeled"),
+       a.positions("candidates", "n_candidates"),
+       a.integer("batch_size"),
+       static_cast<LookaheadObjective>(a.integer("objective")),
+       a.real("ridge"),
+       a.pointer<int64_t>("positions"),
+       a.pointer<double>("objectives"),
+       a.pointer<double>("scores"),
+       a.pointer<int64_t>("indefinite")};
+}
 
 template <class F>
 auto with_dtype(const std::string& dtype, F&& f) {
@@ -187,6 +225,8 @@ void def_kernels(py::module_& m) {
   def_kernel<Device, D2SamplingParams>(m, "d2_sampling");
   def_kernel<Device, BallCoverParams>(m, "ball_cover");
   def_kernel<Device, HerdingParams>(m, "herding");
+  def_kernel<Device, NtkLookaheadParams>(m, "ntk_lookahead");
+  def_kernel<Device, NtkParams>(m, "ntk");
 }
 
 }  // namespace pyal::bind

@@ -50,6 +50,8 @@ PYAL_DECLARE(sup_scores, SupScoresParams)
 PYAL_DECLARE(d2_sampling, D2SamplingParams)
 PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
+PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
+PYAL_DECLARE(ntk, NtkParams)
 }  // namespace cpu
 
 namespace {
@@ -79,6 +81,8 @@ struct Cpu {
   PYAL_RUN(d2_sampling, D2SamplingParams)
   PYAL_RUN(ball_cover, BallCoverParams)
   PYAL_RUN(herding, HerdingParams)
+  PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
+  PYAL_RUN(ntk, NtkParams)
 };
 
 py::tuple names(bool (*wanted)(Isa)) {

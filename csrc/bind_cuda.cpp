@@ -29,6 +29,8 @@ PYAL_DECLARE(sup_scores, SupScoresParams)
 PYAL_DECLARE(d2_sampling, D2SamplingParams)
 PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
+PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
+PYAL_DECLARE(ntk, NtkParams)
 }  // namespace cuda
 
 namespace {
@@ -89,6 +91,8 @@ struct Cuda {
   PYAL_RUN(d2_sampling, D2SamplingParams)
   PYAL_RUN(ball_cover, BallCoverParams)
   PYAL_RUN(herding, HerdingParams)
+  PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
+  PYAL_RUN(ntk, NtkParams)
 };
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }

@@ -137,6 +137,20 @@ inline V sum_lanes(vec<V> v) {
   return part[0];
 }
 
+template <class V>
+inline vec<V> square_root(vec<V> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 4) return (vec<V>)_mm512_sqrt_ps((__m512)v);
+  if constexpr (sizeof(V) == 8) return (vec<V>)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(V) == 4) return (vec<V>)_mm256_sqrt_ps((__m256)v);
+  if constexpr (sizeof(V) == 8) return (vec<V>)_mm256_sqrt_pd((__m256d)v);
+#endif
+  vec<V> out;
+  for (int l = 0; l < lanes<V>; ++l) out[l] = sizeof(V) == 4 ? __builtin_sqrtf(v[l]) : __builtin_sqrt(v[l]);
+  return out;
+}
+
 // Bit i set where lane i of a comparison result is true.
 inline uint32_t lane_mask(vec<int32_t> comparison) {
 #if defined(__AVX512F__)

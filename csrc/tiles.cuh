@@ -1,5 +1,5 @@
-// The blocked pairwise engine: a block of 256 threads computes |a_i - b_j|^2 for a tile of A x a tile of B, leaves them
-// in registers and the kernel's epilogue takes them from there; nothing is stored.
+// The blocked pairwise engine: a block of 256 threads computes |a_i - b_j|^2 (or another sum over the columns) for a tile of
+// A x a tile of B, leaves them in registers and the kernel's epilogue takes them from there; nothing is stored.
 //
 //   float   128 x 64 pairs, 8 x 4 a thread, slabs of 32 columns        double   64 x 64, 4 x 4, slabs of 16
 //
@@ -49,24 +49,37 @@ struct Tile : TileShape<C> {
 };
 
 // The row of a tile that this thread loads, the same one in every pass over a slab.
+template <int count>
+__device__ inline int loaded_row() {
+  return static_cast<int>(threadIdx.x) / 2 % count;
+}
+
 template <int count, class T>
 __device__ inline const T* row_to_load(const Rows<T>& from, int64_t first) {
-  const int64_t i = first + static_cast<int>(threadIdx.x) / 2 % count;
+  const int64_t i = first + loaded_row<count>();
   return i < from.size ? from.row(i) : nullptr;
 }
 
-template <int count, int depth, int stride, class T>
-__device__ inline void load_slab(compute_t<T> (&to)[depth][stride], const T* row, int64_t column, int64_t d,
-                                 bool vectorized) {
+// read(value, column) is what the tile is made of. It gets 0 for what lies beyond the end, and must leave that 0.
+struct AsStored {
+  template <class C>
+  __device__ C operator()(C value, int64_t) const {
+    return value;
+  }
+};
+
+template <int count, int depth, int stride, class C, class T, class Read = AsStored>
+__device__ inline void load_slab(C (&to)[depth][stride], const T* row, int64_t column, int64_t d, bool vectorized,
+                                 const Read& read = {}) {
   static_assert(threads / 2 % count == 0 && count * depth % (4 * threads) == 0);
-  const int r = static_cast<int>(threadIdx.x) / 2 % count;
+  const int r = loaded_row<count>();
 #pragma unroll
   for (int e = static_cast<int>(threadIdx.x); e < count * depth / 4; e += threads) {
     const int c = e / 2 / count * 8 + e % 2 * 4;
     Quad<compute_t<T>> four = {};
     if (row) four = load4(row, column + c, d, vectorized);
 #pragma unroll
-    for (int u = 0; u < 4; ++u) to[c + u][r] = four.v[u];
+    for (int u = 0; u < 4; ++u) to[c + u][r] = read(static_cast<C>(four.v[u]), column + c + u);
   }
 }
 
@@ -80,23 +93,21 @@ __device__ inline void read4(const double* from, double* to) {
   to[0] = low.x, to[1] = low.y, to[2] = high.x, to[3] = high.y;
 }
 
-// sqdist[i][j] = |a_{a0 + row() + i} - b_{b0 + col() + j}|^2. Rows beyond the end count as zero: the epilogue leaves
-// them out. All threads of the block take part, and may write the memory again as soon as they return.
-template <class TA, class TB, class C = compute_t<TA>>
-__device__ inline void tile_sqdists(const Rows<TA>& a, int64_t a0, bool a_vectorized, const Rows<TB>& b, int64_t b0,
-                                    bool b_vectorized, typename Tile<C>::Memory& memory,
-                                    C (&sqdist)[Tile<C>::R][Tile<C>::S]) {
+// sums[i][j] += the sum over the columns of Term(read_a(a), read_b(b)) for a_{a0 + row() + i} and b_{b0 + col() + j}. Rows
+// beyond the end count as zero: the epilogue leaves them out. All threads of the block take part, and may write the memory
+// again as soon as they return.
+template <class Term, class C, class TA, class TB, class ReadA = AsStored, class ReadB = AsStored>
+__device__ inline void add_tile_sums(const Rows<TA>& a, int64_t a0, bool a_vectorized, const Rows<TB>& b, int64_t b0,
+                                     bool b_vectorized, typename Tile<C>::Memory& memory,
+                                     C (&sums)[Tile<C>::R][Tile<C>::S], const ReadA& read_a = {},
+                                     const ReadB& read_b = {}) {
   using Shape = Tile<C>;
   constexpr int R = Shape::R, S = Shape::S;
-#pragma unroll
-  for (int i = 0; i < R; ++i)
-#pragma unroll
-    for (int j = 0; j < S; ++j) sqdist[i][j] = 0;
   const TA* a_row = row_to_load<Shape::rows>(a, a0);
   const TB* b_row = row_to_load<Shape::cols>(b, b0);
   for (int64_t column = 0; column < a.d; column += Shape::depth) {
-    load_slab<Shape::rows>(memory.a, a_row, column, a.d, a_vectorized);
-    load_slab<Shape::cols>(memory.b, b_row, column, a.d, b_vectorized);
+    load_slab<Shape::rows>(memory.a, a_row, column, a.d, a_vectorized, read_a);
+    load_slab<Shape::cols>(memory.b, b_row, column, a.d, b_vectorized, read_b);
     __syncthreads();
     C slab[R][S] = {};
 #pragma unroll 8
@@ -108,14 +119,26 @@ __device__ inline void tile_sqdists(const Rows<TA>& a, int64_t a0, bool a_vector
 #pragma unroll
       for (int i = 0; i < R; ++i)
 #pragma unroll
-        for (int j = 0; j < S; ++j) slab[i][j] = SquaredDifference::add(left[i], right[j], slab[i][j]);
+        for (int j = 0; j < S; ++j) slab[i][j] = Term::add(left[i], right[j], slab[i][j]);
     }
 #pragma unroll
     for (int i = 0; i < R; ++i)
 #pragma unroll
-      for (int j = 0; j < S; ++j) sqdist[i][j] += slab[i][j];
+      for (int j = 0; j < S; ++j) sums[i][j] += slab[i][j];
     __syncthreads();
   }
+}
+
+// sqdist[i][j] = |a_{a0 + row() + i} - b_{b0 + col() + j}|^2.
+template <class TA, class TB, class C = compute_t<TA>>
+__device__ inline void tile_sqdists(const Rows<TA>& a, int64_t a0, bool a_vectorized, const Rows<TB>& b, int64_t b0,
+                                    bool b_vectorized, typename Tile<C>::Memory& memory,
+                                    C (&sqdist)[Tile<C>::R][Tile<C>::S]) {
+#pragma unroll
+  for (int i = 0; i < Tile<C>::R; ++i)
+#pragma unroll
+    for (int j = 0; j < Tile<C>::S; ++j) sqdist[i][j] = 0;
+  add_tile_sums<SquaredDifference, C>(a, a0, a_vectorized, b, b0, b_vectorized, memory, sqdist);
 }
 
 // The tile with a single b: threads 0 .. rows - 1 get |a_{a0 + tid} - b|^2, the others nothing of use.

@@ -38,6 +38,28 @@ struct Stored {
   V sqnorm, lost;
 };
 
+// accumulate(sum, a value of an A row in every lane, a vector of B rows) for all K::rows x K::cols pairs, in registers.
+template <class K, class V, class Accumulate>
+[[gnu::always_inline]] inline void accumulate_group(const V* a, const V* b, int64_t words, V* c, int64_t stride,
+                                                    Accumulate accumulate) {
+  vec<V> sums[K::rows][K::col_vecs] = {};
+  for (int64_t w = 0; w < words; ++w, a += K::rows, b += K::cols) {
+    vec<V> vb[K::col_vecs];
+#pragma GCC unroll 4
+    for (int j = 0; j < K::col_vecs; ++j) vb[j] = load(b + j * lanes<V>);
+#pragma GCC unroll 16
+    for (int i = 0; i < K::rows; ++i) {
+      const vec<V> va = splat(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < K::col_vecs; ++j) accumulate(sums[i][j], va, vb[j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < K::rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < K::col_vecs; ++j) store(c + i * stride + j * lanes<V>, sums[i][j]);
+}
+
 template <class V>
 struct Product {
   using word = V;
@@ -53,22 +75,7 @@ struct Product {
   static void end() {}
 
   static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride) {
-    vec<V> sums[rows][col_vecs] = {};
-    for (int64_t w = 0; w < words; ++w, a += rows, b += cols) {
-      vec<V> vb[col_vecs];
-#pragma GCC unroll 4
-      for (int j = 0; j < col_vecs; ++j) vb[j] = load(b + j * lanes<V>);
-#pragma GCC unroll 16
-      for (int i = 0; i < rows; ++i) {
-        const vec<V> va = splat(a[i]);
-#pragma GCC unroll 4
-        for (int j = 0; j < col_vecs; ++j) sums[i][j] += va * vb[j];
-      }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < col_vecs; ++j) store(c + i * stride + j * lanes<V>, sums[i][j]);
+    accumulate_group<Product>(a, b, words, c, stride, [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
   }
   static Stored<V> words_from(const V* centered, int64_t d, V* out) {
     std::memcpy(out, centered, static_cast<size_t>(d) * sizeof(V));
@@ -146,6 +153,17 @@ inline void Product<float>::interleave<32>(const float* group, int64_t words, fl
     for (int r = 0; r < 32; ++r) panel[w * 32 + r] = group[r * words + w];
 }
 #endif
+
+// Sums of squared differences instead of products: equal rows are at exactly 0.
+template <class V>
+struct Difference : Product<V> {
+  static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride) {
+    accumulate_group<Difference>(a, b, words, c, stride, [](vec<V>& sum, vec<V> x, vec<V> y) {
+      const vec<V> difference = y - x;
+      sum += difference * difference;
+    });
+  }
+};
 
 #if defined(__AVX512BF16__)
 // Two bfloat16 columns make one 32-bit word; rows are padded with zero columns to whole vectors of words.
@@ -297,13 +315,13 @@ inline int64_t pack_scratch(int64_t d) {
   return most * K::words(d) + d;
 }
 
-template <class K, bool as_a, class T>
-inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Frame<T>& frame, Panel<K>& panel,
-                 typename K::word* scratch) {
+// Packs `count` rows of d columns; read(r, out) puts row r into out, ascending.
+template <class K, bool as_a, class Read>
+inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::word* scratch, Read&& read) {
   using V = typename K::acc;
   constexpr int group = as_a ? K::rows : K::cols;
-  const int64_t d = list.X.cols, words = K::words(d);
-  V* centered = reinterpret_cast<V*>(scratch + group * words);
+  const int64_t words = K::words(d);
+  V* values = reinterpret_cast<V*>(scratch + group * words);
   // Products and squares below 2^-126 vanish (tiles flush them): 2 d of them, in a squared distance.
   const V vanished = static_cast<V>(__builtin_sqrt(static_cast<double>(d)) * 0x1p-60);
   panel.count = count;
@@ -315,10 +333,9 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
         std::memset(out, 0, static_cast<size_t>(words) * sizeof(*out));
         continue;
       }
-      if (g + r + 1 < count) prefetch_row(list[first + g + r + 1], d);
-      center_row(list[first + g + r], frame, d, centered);
-      const Stored<V> stored = K::words_from(centered, d, out);
-      // Each centred value was rounded before (2^-24 relative).
+      read(g + r, values);
+      const Stored<V> stored = K::words_from(values, d, out);
+      // Each value was rounded before (2^-24 relative).
       const V lost = stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22) + vanished;
       panel.sqnorm[g + r] = stored.sqnorm;
       panel.lost[g + r] = lost;
@@ -332,10 +349,23 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
   }
 }
 
-// c[(A row within its group) * stride + (B row)] for one group of A rows against the whole panel of B.
+// Packs rows [first, first + count) of a list, centred.
+template <class K, bool as_a, class T>
+inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Frame<T>& frame, Panel<K>& panel,
+                 typename K::word* scratch) {
+  const int64_t d = list.X.cols;
+  pack_read<K, as_a>(count, d, panel, scratch, [&](int64_t r, typename K::acc* out) {
+    if (r + 1 < count) prefetch_row(list[first + r + 1], d);
+    center_row(list[first + r], frame, d, out);
+  });
+}
+
+// c[(A row within its group) * stride + (B row)] for one group of A rows against the panel of B, all of it or from the
+// group of columns that begins at `first`.
 template <class K>
-inline void multiply(const typename K::word* a_group, const Panel<K>& b, int64_t words, typename K::acc* c, int64_t stride) {
-  for (int64_t j = 0; j < b.count; j += K::cols) K::run(a_group, b.words + j * words, words, c + j, stride);
+inline void multiply(const typename K::word* a_group, const Panel<K>& b, int64_t words, typename K::acc* c, int64_t stride,
+                     int64_t first = 0) {
+  for (int64_t j = first; j < b.count; j += K::cols) K::run(a_group, b.words + j * words, words, c + j, stride);
 }
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }

@@ -11,10 +11,11 @@ except ImportError as error:  # most often: Python was started in a source check
     ) from error
 
 from pyal import kernels
+from pyal.pseudo_labels import cluster_pseudo_labels
 from pyal.selection import score, select
 from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names
 
-__all__ = ["kernels", "score", "select", "strategies", "strategy"]
+__all__ = ["cluster_pseudo_labels", "kernels", "score", "select", "strategies", "strategy"]
 
 
 def __getattr__(name: str) -> Any:

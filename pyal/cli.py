@@ -133,8 +133,9 @@ def _strategies(_: argparse.Namespace) -> int:
 
     for s in strategies():
         names = f"{s.name} ({', '.join(s.aliases)})" if s.aliases else s.name
+        later = f" (once rows are labelled {', '.join(s.needs_once_labeled)})" if s.needs_once_labeled else ""
         print(
-            f"{names}\n    {s.summary}\n    needs {', '.join(s.needs) or 'nothing but X'}; memory {s.memory}"
+            f"{names}\n    {s.summary}\n    needs {', '.join(s.needs) or 'nothing but X'}{later}; memory {s.memory}"
             f"; {s.citation}"
         )
         if s.options:

@@ -13,10 +13,10 @@ import numpy as np
 from pyal import _cpu
 from pyal.arguments import generator, number, size
 from pyal.arrays import BLOCK_ELEMENTS, Rows, as_numpy, cast, empty, first_few, on_device, widened
-from pyal.checked_rows import greedy_arguments, rows, sqnorms, value_dtype
 from pyal.constraints import Components, components
 from pyal.launch import run
 from pyal.lloyd import lloyd
+from pyal.rows import greedy_arguments, rows, sqnorms, value_dtype
 
 
 def d2_sampling(

@@ -16,13 +16,15 @@ import numpy as np
 
 from pyal.arguments import number, size, vector
 from pyal.arrays import Rows, as_numpy, as_rows, cast, empty, first_few, on_device, widened
-from pyal.checked_rows import greedy_arguments, rows, sqnorms, value_dtype
 from pyal.clustering import constrained_kmeans, d2_sampling, kmeans
 from pyal.launch import run
+from pyal.lookahead import ntk_lookahead
+from pyal.ntk import ntk, ntk_outputs, ntk_weights
+from pyal.rows import greedy_arguments, rows, sqnorms, value_dtype
 
 __all__ = [
-    "ball_cover", "constrained_kmeans", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius",
-    "rows", "sqnorms", "sup_scores", "typicality",
+    "ball_cover", "constrained_kmeans", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk",
+    "ntk_lookahead", "ntk_outputs", "ntk_weights", "purity_radius", "rows", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip
 
 

@@ -71,6 +71,7 @@ def select(
     )
     if wanted == 0:
         return np.empty(0, np.int64)
+    _check_needs_once_labeled(strategy, pool)
     available = len(pool.candidates)
     if available == 0:
         raise ValueError(why_no_candidates(pool, y, candidates))
@@ -153,6 +154,16 @@ def _resolved(strategy: Any, options: dict[str, Any], inputs: dict[str, Any]) ->
         if inputs.get(need) is None:
             raise ValueError(f"strategy {name!r} needs {need}=, which is missing")
     return name, function
+
+
+def _check_needs_once_labeled(strategy: Any, pool: Pool) -> None:
+    if not isinstance(strategy, str) or not len(pool.labeled):
+        return
+    entry = find(strategy)
+    for need in entry.needs_once_labeled:
+        if getattr(pool, need) is None:
+            which = " (labeled= says which rows are labelled, not with what)" if need == "y" else ""
+            raise ValueError(f"strategy {entry.name!r} needs {need}= once rows are labelled{which}")
 
 
 def _batch_size(batch_size: Any) -> int:

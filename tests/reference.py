@@ -327,3 +327,106 @@ def herding(X, batch_size: int, *, bandwidth: float = 1.0, weights=None, covered
         positions.append(left.pop(best))
         m = np.maximum(m, kernel[positions[-1]])
     return np.array(positions, dtype=np.int64), np.array(gains, dtype=np.float64)
+
+
+def learned_predictions(K, f, learned, taught, ridge: float) -> np.ndarray:
+    """(n, C) predictions of the closed form trained from scratch on the rows `learned` with the classes `taught`."""
+    K, f = values(K), values(f)
+    if not len(learned):
+        return f
+    Y = np.eye(f.shape[1])[taught]
+    weights = np.linalg.solve(K[np.ix_(learned, learned)] + ridge * np.eye(len(learned)), Y - f[learned])
+    return f + K[:, learned] @ weights
+
+
+def variances(K, learned, ridge: float) -> np.ndarray:
+    """(n,) diagonal of the posterior kernel."""
+    K = values(K)
+    if not len(learned):
+        return K.diagonal().copy()
+    reduced = np.linalg.solve(K[np.ix_(learned, learned)] + ridge * np.eye(len(learned)), K[learned])
+    return K.diagonal() - (K[:, learned] * reduced.T).sum(axis=1)
+
+
+def on_simplex(v: np.ndarray) -> np.ndarray:
+    """The point of the probability simplex nearest to v."""
+    ordered = np.sort(v)[::-1]
+    thresholds = (np.cumsum(ordered) - 1) / np.arange(1, len(v) + 1)
+    return np.maximum(v - thresholds[np.flatnonzero(ordered > thresholds)[-1]], 0)
+
+
+def lookahead_objective(before, after, targets, objective: str) -> float:
+    """What learning one row that moves the predictions from `before` to `after` is worth."""
+    rows = np.arange(len(before))
+    if objective == "risk":
+        return float((after.argmax(axis=1) != targets).sum())
+    if objective == "agreement":
+        return float((after.argmax(axis=1) == before.argmax(axis=1)).sum())
+    if objective == "soft_risk":
+        return float(((1 - after[rows, targets]) ** 2).sum())
+    if objective == "output_change":
+        return float(np.linalg.norm(after - before, axis=1).sum())
+    return float(sum(1 - on_simplex(v).max() for v in after))
+
+
+def retrained(K, f, learned, taught, j: int, label: int, ridge: float, determined: float) -> np.ndarray:
+    """Predictions after row j was learned too; a row that what is learned determines changes nothing."""
+    if variances(K, learned, ridge)[j] + ridge <= determined * (values(K)[j, j] + ridge):
+        return learned_predictions(K, f, learned, taught, ridge)
+    return learned_predictions(K, f, [*learned, j], [*taught, label], ridge)
+
+
+def ntk_lookahead(
+    K, f, labels, batch_size: int, *, labeled=(), candidates=None, targets=None, objective="risk", ridge, determined
+):
+    """Picks, their objectives and the first scores, every candidate retrained from scratch at every step."""
+    n = len(K)
+    labels = np.full(n, -1) if labels is None else np.asarray(labels)
+    targets = np.full(n, -1) if targets is None else np.asarray(targets)
+    learned, taught = list(labeled), [int(labels[i]) for i in labeled]
+    left = [int(j) for j in positions_of(candidates, n, "all") if j not in learned]
+    positions, objectives, scores = [], [], np.full(n, np.nan)
+    for t in range(max(batch_size, 1)):
+        before = learned_predictions(K, f, learned, taught, ridge)
+        predicted = before.argmax(axis=1)
+        wanted = np.where(targets < 0, predicted, targets)
+        given = np.where(labels < 0, predicted, labels)
+        keys = []
+        for j in left:
+            after = retrained(K, f, learned, taught, j, int(given[j]), ridge, determined)
+            value = lookahead_objective(before, after, wanted, objective)
+            tie = {"risk": "soft_risk", "agreement": "output_change"}.get(objective, objective)
+            second = lookahead_objective(before, after, wanted, tie)
+            keys.append((-value if objective == "output_change" else value, -second if tie == "output_change" else second, j))
+            if t == 0:
+                scores[j] = value
+        if batch_size == 0:
+            break
+        best = min(keys)
+        positions.append(best[2])
+        objectives.append(abs(best[0]))
+        learned.append(best[2])
+        taught.append(int(given[best[2]]))
+        left.remove(best[2])
+    return np.array(positions, np.int64), np.array(objectives), scores
+def ntk(
+    X, Z=None, *, weights=None, depth: int = 1, weight_variance: float = 2.0, bias_variance: float = 0.0
+) -> np.ndarray:
+    """At weights (W1, b1, W2, b2) the empirical kernel, without them the infinite one; the angles by arccos."""
+    X = values(X)
+    Z = X if Z is None else values(Z)
+    if weights is not None:
+        W1, b1, W2, _ = (values(w) for w in weights)
+        a, c, v = X @ W1.T + b1, Z @ W1.T + b1, (W2**2).mean(axis=0)
+        active = (a > 0).astype(float) * v @ (c > 0).T.astype(float)
+        return np.maximum(a, 0) @ np.maximum(c, 0).T + 1 + active * (X @ Z.T + 1)
+    half, d = weight_variance / 2, X.shape[1]
+    x, z = 2 * half * sqnorms(X) / d + bias_variance, 2 * half * sqnorms(Z) / d + bias_variance
+    sigma = theta = 2 * half * X @ Z.T / d + bias_variance
+    for _ in range(depth):
+        scale = np.sqrt(x[:, None] * z)
+        angle = np.arccos(np.clip(sigma / np.where(scale > 0, scale, 1), -1, 1))
+        sigma = half * scale * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi + bias_variance
+        theta = sigma + half * theta * (np.pi - angle) / np.pi
+        x, z = half * x + bias_variance, half * z + bias_variance
+    return theta

@@ -51,6 +51,9 @@ CALLS: dict[str, Callable] = {
     "ball_cover": lambda X, n, **jobs: kernels.ball_cover(X, n // 4, 5.0, covered_by=[1], **jobs),
     "purity_radius": lambda X, n, **jobs: kernels.purity_radius(X, assignment_of(n), **jobs),
     "herding": lambda X, n, **jobs: kernels.herding(X, n // 8, bandwidth=4.0, covered_by=[1], **jobs),
+    "ntk": lambda X, _n, **jobs: kernels.ntk(X, width=20, random_state=0, **jobs),
+    "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, X, width=20, random_state=0, **jobs),
+    "ntk infinite": lambda X, _n, **jobs: kernels.ntk(X, kind="infinite", depth=2, **jobs),
 }
 
 
@@ -71,9 +74,15 @@ def assert_same(first, second) -> None:
 
 
 def test_every_public_kernel_is_called_here():
-    here = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
-    assert {name for name in here if not name.startswith("_")} <= set(kernels.__all__)
-    assert set(kernels.__all__) - {name.split()[0] for name in CALLS} == {"rows", "sqnorms"}
+    public = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
+    public = {name for name in public if not name.startswith("_") and callable(getattr(kernels, name))}
+    assert public <= set(kernels.__all__)
+    assert set(kernels.__all__) - {name.split()[0] for name in CALLS} <= {
+        "rows",
+        "sqnorms",
+        "ntk_weights",
+        "ntk_outputs",
+    }
 
 
 def test_outputs(call, device):
@@ -207,7 +216,9 @@ def peak(call: Callable, n: int) -> int:
     return result
 
 
-LONG = {name: each for name, each in CALLS.items() if name not in ("herding", "ball_cover")} | {
+LONG = {name: each for name, each in CALLS.items() if name not in ("herding", "ball_cover") and "ntk" not in name} | {
+    "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, blobs(50, 24), width=20, random_state=0, **jobs),
+    "ntk infinite Z": lambda X, _n, **jobs: kernels.ntk(X, blobs(50, 24), kind="infinite", **jobs),
     "ball_cover": lambda X, _n, **jobs: kernels.ball_cover(X, 50, 4.0, **jobs),
     "herding": lambda X, _n, **jobs: kernels.herding(X, 20, bandwidth=3.0, **jobs),
 }
@@ -258,6 +269,7 @@ print("finished", flush=True)
         "ball_cover(X, 1000, 9.0, n_jobs=2)",
         "herding(X, 1000, bandwidth=8.0, n_jobs=2)",
         "purity_radius(X, np.arange(300_000) % 2, n_jobs=2)",
+        "ntk(X, X.take(slice(3000)), kind='infinite', depth=30, n_jobs=2)",
     ],
 )
 def test_interrupted_within_a_second(call):

@@ -19,15 +19,11 @@ TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "R
 
 # Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
 RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "arguments": 1, "labels": 1, "lloyd": 1}
-RANK |= {"heads": 1, "metrics": 1, "launch": 2, "constraints": 2, "checked_rows": 3, "clustering": 4}
-RANK |= {"kernels": 5, "pool": 6, "strategies": 7, "selection": 8}
+RANK |= {"heads": 1, "metrics": 1, "launch": 2, "constraints": 2, "rows": 3, "clustering": 4, "ntk": 4, "kernels": 5}
+RANK |= {"pool": 6, "strategies": 7, "selection": 8}
 TOP = 9
-KNOW_COMPILED = {
-    "kernels",
-    "clustering",
-    "launch",
-    "doctor",
-}  # doctor prints what was built, and for which GPU torch sees
+# clustering asks for a constant of the core; doctor prints what was built, and for which GPU torch sees
+KNOW_COMPILED = {"clustering", "launch", "doctor"}
 TORCH_INSIDE_FUNCTIONS = {"arrays.py", "launch.py", "_cuda_build.py", "heads.py", "doctor.py"}
 SAYS_NOTHING = {"utils", "util", "common", "core", "base", "helpers", "helper", "misc"}
 # The linker may keep the copy of an inline function that was compiled for the widest instruction set, for everybody.
@@ -61,23 +57,27 @@ def named(path: Path, root: Path, line: int = 0) -> str:
     return str(path.relative_to(root)) + (f":{line}" if line else "")
 
 
-def public_functions(root: Path) -> tuple[list[str], dict[str, ast.FunctionDef]]:
-    """The names that pyal/kernels.py offers, and all functions of it and of the modules it has some of them from."""
-    kernels = ast.parse(text(root / "pyal/kernels.py"))
-    listed = [node.value for node in kernels.body if isinstance(node, ast.Assign) and "__all__" in ast.dump(node)]
-    offered = [name for value in listed for name in ast.literal_eval(value)]
-    trees = [kernels]
-    for node in kernels.body:
-        if isinstance(node, ast.ImportFrom) and {alias.name for alias in node.names}.intersection(offered):
-            trees.append(ast.parse(text(root / (str(node.module).replace(".", "/") + ".py"))))
-    functions = [node for tree in reversed(trees) for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return offered, {node.name: node for node in functions}
-
-
 def reached(root: Path) -> set[str]:
-    """Attributes and strings that the public functions use, directly or through functions beside them."""
-    offered, functions = public_functions(root)
-    todo, seen, found = [name for name in offered if name in functions], set(), set()
+    """Attributes and strings that public functions use, directly or through functions of their module.
+
+    Public are those of kernels.py, and what it has in __all__ from a module beside it.
+    """
+    kernels = ast.parse(text(root / "pyal/kernels.py"))
+    found = used_by_public(kernels, None)
+    offered = [node for node in kernels.body if isinstance(node, ast.Assign) and "'__all__'" in ast.dump(node)]
+    names = {n.value for node in offered for n in ast.walk(node) if isinstance(n, ast.Constant)}
+    for node in kernels.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyal."):
+            beside = root / f"{(node.module or '').replace('.', '/')}.py"
+            found |= used_by_public(ast.parse(text(beside)), names & {alias.name for alias in node.names})
+    return found
+
+
+def used_by_public(module: ast.Module, public: set[str] | None) -> set[str]:
+    """Attributes and strings that functions named use, None: all public ones, and the module's functions they use."""
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    starts = {name for name in functions if not name.startswith("_")} if public is None else public & set(functions)
+    todo, seen, found = sorted(starts), set(), set()
     while todo:
         name = todo.pop()
         seen.add(name)

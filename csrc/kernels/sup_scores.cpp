@@ -38,32 +38,6 @@ struct Layout {
   }
 };
 
-template <class V>
-vec<V> square_root(vec<V> v) {
-  vec<V> out;
-  for (int l = 0; l < lanes<V>; ++l) out[l] = sizeof(V) == 4 ? __builtin_sqrtf(v[l]) : __builtin_sqrt(v[l]);
-  return out;
-}
-#if defined(__AVX512F__)
-template <>
-inline vec<float> square_root<float>(vec<float> v) {
-  return (vec<float>)_mm512_sqrt_ps((__m512)v);
-}
-template <>
-inline vec<double> square_root<double>(vec<double> v) {
-  return (vec<double>)_mm512_sqrt_pd((__m512d)v);
-}
-#elif defined(__AVX2__)
-template <>
-inline vec<float> square_root<float>(vec<float> v) {
-  return (vec<float>)_mm256_sqrt_ps((__m256)v);
-}
-template <>
-inline vec<double> square_root<double>(vec<double> v) {
-  return (vec<double>)_mm256_sqrt_pd((__m256d)v);
-}
-#endif
-
 // sum over the centres [k0, k0 + count) of weight * distance.
 template <class V, class T>
 V weighted_distance(const T* x, const V* centers, int64_t d, V sqnorm, const Panel<Product<V>>& panel, const V* products,

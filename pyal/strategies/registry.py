@@ -17,7 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Strategy:
     """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
 
-    needs: arguments of `select` that it cannot do without. memory: extra memory per call. citation: where it is from.
+    needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. memory: extra
+    memory per call. citation: where it is from.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Strategy:
     scores: Callable[..., Any] | None
     aliases: tuple[str, ...]
     needs: tuple[str, ...]
+    needs_once_labeled: tuple[str, ...]
     memory: str
     citation: str
 
@@ -46,6 +48,7 @@ def strategy(
     *,
     aliases: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
+    needs_once_labeled: tuple[str, ...] = (),
     memory: str = "O(N)",
     citation: str = "",
     scores: Callable[..., Any] | None = None,
@@ -61,7 +64,7 @@ def strategy(
     """
 
     def register(function: Function) -> Function:
-        entry = Strategy(name, function, scores, aliases, needs, memory, citation)
+        entry = Strategy(name, function, scores, aliases, needs, needs_once_labeled, memory, citation)
         for word in (name, *aliases):
             for other in _registered.values():
                 reloaded = other.name == name and _origin(other.function) == _origin(function)

@@ -1,4 +1,4 @@
-"""X as the kernels take it: rows looked at once, their norms, and subsets of them."""
+"""Rows and subsets of them as kernels take them: looked at once, and the types that are computed from them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
     return found
 
 
+def value_dtype(X: Rows) -> str:
+    """The type of what is computed from X: "float64" where X is, else "float32"."""
+    return "float64" if X.dtype == "float64" else "float32"
+
+
 def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     """Squared norms of the rows, (n,) float64, accumulated in double; NaN or infinite where the row is. Memory O(n).
 
@@ -59,11 +64,6 @@ def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     out = empty((X.n,), "float64", X.device)
     run("sqnorms", X, n_jobs, sqnorms=out)
     return out
-
-
-def value_dtype(X: Rows) -> str:
-    """The type of distances and centres: "float64" where X is, else "float32"."""
-    return "float64" if X.dtype == "float64" else "float32"
 
 
 def subset(a: Any, X: Rows, name: str) -> tuple[Any, int]:
