@@ -31,6 +31,9 @@ ON_X = {
     "ball_cover": lambda X: kernels.ball_cover(X, 2, 1.0),
     "purity_radius": lambda X: kernels.purity_radius(X, LABELS),
     "herding": lambda X: kernels.herding(X, 2),
+    "ntk": lambda X: kernels.ntk(X, width=3),
+    "ntk infinite": lambda X: kernels.ntk(X, kind="infinite"),
+    "ntk_outputs": lambda X: kernels.ntk_outputs(X, kernels.ntk_weights(4, 3, 2)),
     "rows": lambda X: kernels.rows(X),
 }
 BAD_X = {
