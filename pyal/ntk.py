@@ -83,7 +83,7 @@ def ntk(
     naming the argument, MemoryError where K has no room. Memory: K, for "empirical" also n + m rows of h activations,
     and some MB per thread. n_jobs does not reach the matrix product that gives the activations.
 
-    >>> ntk([[1.0], [2.0]], kind="infinite").tolist()
+    >>> ntk([[1.0], [2.0]], kind="infinite").round(9).tolist()
     [[4.0, 8.0], [8.0, 16.0]]
     """
     if kind not in _KINDS:
