@@ -337,6 +337,50 @@ def skactiveml_herding(X: Array, batch_size: int, *, bandwidth: float) -> Array:
     return np.asarray(query(X, _labels(len(X)), batch_size=batch_size))
 
 
+# The neural tangent kernel
+
+
+@peer("ntk", "numpy", max_rows=10_000, note="stores three matrices of N x N")
+def numpy_ntk(X: Array, *, weights: tuple[Array, ...]) -> Array:
+    W1, b1, W2, _ = (w.astype(X.dtype) for w in weights)
+    hidden = X @ W1.T + b1
+    active = (hidden > 0).astype(X.dtype)
+    kernel = active * (W2**2).mean(axis=0) @ active.T
+    kernel *= X @ X.T + 1
+    hidden = np.maximum(hidden, 0)
+    kernel += hidden @ hidden.T
+    kernel += 1
+    return kernel
+
+
+@peer("ntk", "torch", "torch", max_rows=10_000, note="stores three matrices of N x N")
+def torch_ntk(X: Array, *, weights: tuple[Array, ...]) -> Array:
+    import torch
+
+    rows = torch.from_numpy(X)
+    W1, b1, W2, _ = (torch.from_numpy(w).to(rows.dtype) for w in weights)
+    hidden = rows @ W1.T + b1
+    active = (hidden > 0).to(rows.dtype)
+    kernel = (active * W2.square().mean(0)) @ active.T
+    kernel.mul_(torch.addmm(torch.ones(()), rows, rows.T))
+    hidden.clamp_(min=0)
+    return kernel.addmm_(hidden, hidden.T).add_(1).numpy()
+
+
+@peer("ntk_infinite", "numpy", max_rows=10_000, note="in double, stores six matrices of N x N; arccos near 1")
+def numpy_ntk_infinite(X: Array, *, depth: int) -> Array:
+    rows = X.astype(np.float64)
+    sigma = theta = 2 / X.shape[1] * rows @ rows.T
+    norm = np.sqrt(np.diag(sigma))  # of every layer: without biases it stays what it is
+    scale = np.outer(norm, norm)
+    for _ in range(depth):
+        cosine = np.clip(sigma / scale, -1, 1)
+        rest = np.pi - np.arccos(cosine)
+        sigma = scale / np.pi * (np.sqrt(1 - cosine**2) + rest * cosine)
+        theta = sigma + theta * rest / np.pi
+    return theta.astype(X.dtype)
+
+
 # TypiClust as its authors do it: k-means, then in each of the largest clusters the row with the nearest neighbours
 
 

@@ -21,7 +21,7 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], N
 def ntk_weights(d: int, width: int = _WIDTH, n_outputs: int = _OUTPUTS, *, random_state: Any = None) -> Weights:
     """Fresh weights of a network with one hidden ReLU layer: (W1 (width, d), b1 (width,), W2 (n_outputs, width), b2).
 
-    float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width),
+    float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width);
     the biases are 0. random_state: None, int, Generator or RandomState. Memory: the weights.
 
     >>> [w.shape for w in ntk_weights(4, 16, 3, random_state=0)]
@@ -79,10 +79,11 @@ def ntk(
     (Jacot et al. 2018, arXiv:1806.07572): weights of variance weight_variance (2) / fan-in, biases of variance
     bias_variance (0).
 
-    Computed in float32 (float64 where X or Z is), angles in double. Raises ValueError or TypeError naming the argument,
-    MemoryError where K has no room. Memory: K, and for "empirical" n + m rows of h values.
+    Computed in float32 (float64 where X or Z is), activations and angles in double. Raises ValueError or TypeError
+    naming the argument, MemoryError where K has no room. Memory: K, for "empirical" also n + m rows of h activations,
+    and some MB per thread. n_jobs does not reach the matrix product that gives the activations.
 
-    >>> ntk([[1.0], [2.0]], kind="infinite").tolist()
+    >>> ntk([[1.0], [2.0]], kind="infinite").round(9).tolist()
     [[4.0, 8.0], [8.0, 16.0]]
     """
     if kind not in _KINDS:
@@ -103,12 +104,15 @@ def ntk(
         if weights is None:
             shape = _WIDTH if width is None else width, _OUTPUTS if n_outputs is None else n_outputs
             weights = ntk_weights(X.d, *shape, random_state=random_state)
+        weights = _checked(weights, X.d)
+        _room(X, Z, len(weights[1]))
         with np.errstate(over="ignore"):  # what is too large is an error, not a warning
-            arguments = _empirical(X, Z, _checked(weights, X.d))
+            arguments = _empirical(X, Z, weights)
         return _kernel(X, Z, n_jobs, arguments)
     depth = 1 if depth is None else size(depth, "depth", 1)
     w = 2.0 if weight_variance is None else number(weight_variance, "weight_variance")
     b = 0.0 if bias_variance is None else _not_negative(bias_variance, "bias_variance")
+    _room(X, Z, 0)
     with np.errstate(over="ignore"):
         arguments = _infinite(X, Z, depth, w, b, n_jobs)
     return _kernel(X, Z, n_jobs, arguments)
@@ -124,10 +128,15 @@ def _not_negative(value: Any, name: str) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else number(value, name)
 
 
-def _kernel(X: Rows, Z: Rows | None, n_jobs: int | None, arguments: dict[str, Any]) -> Any:
-    """K, once there is known to be room for it."""
+def _room(X: Rows, Z: Rows | None, width: int) -> None:
+    """MemoryError where the kernel and the activations have no room."""
     m, dtype = (X if Z is None else Z).n, value_dtype(X)
-    room(X.n * m * np.dtype(dtype).itemsize, X.device, f"the kernel of {X.n} x {m} rows in {dtype}")
+    values = X.n * m + (X.n + (0 if Z is None else m)) * width
+    room(values * np.dtype(dtype).itemsize, X.device, f"the kernel of {X.n} x {m} rows in {dtype}")
+
+
+def _kernel(X: Rows, Z: Rows | None, n_jobs: int | None, arguments: dict[str, Any]) -> Any:
+    m, dtype = (X if Z is None else Z).n, value_dtype(X)
     K = empty((X.n, m), dtype, X.device)
     unused = {"width": 0, "x_hidden": None, "z_hidden": None, "output_weight": None, "depth": 0,
               "weight_variance": 0.0, "bias_variance": 0.0, "x_roots": None, "z_roots": None}  # fmt: skip

@@ -32,6 +32,8 @@ def q_of(n: int, classes: int = 6) -> np.ndarray:
     return np.random.default_rng(1).dirichlet(np.ones(classes), n).astype(np.float32)
 
 
+WHOLE = integers(20, 24, seed=1), np.zeros(20), integers(2, 20, seed=2), np.zeros(2)  # weights of a small network
+
 CALLS: dict[str, Callable] = {
     "knn": lambda X, _n, **jobs: kernels.knn(X, 7, **jobs),
     "knn queries": lambda X, _n, **jobs: kernels.knn(X, 7, queries=X, **jobs),
@@ -51,8 +53,8 @@ CALLS: dict[str, Callable] = {
     "ball_cover": lambda X, n, **jobs: kernels.ball_cover(X, n // 4, 5.0, covered_by=[1], **jobs),
     "purity_radius": lambda X, n, **jobs: kernels.purity_radius(X, assignment_of(n), **jobs),
     "herding": lambda X, n, **jobs: kernels.herding(X, n // 8, bandwidth=4.0, covered_by=[1], **jobs),
-    "ntk": lambda X, _n, **jobs: kernels.ntk(X, width=20, random_state=0, **jobs),
-    "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, X, width=20, random_state=0, **jobs),
+    "ntk": lambda X, _n, **jobs: kernels.ntk(X, weights=WHOLE, **jobs),
+    "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, X, weights=WHOLE, **jobs),
     "ntk infinite": lambda X, _n, **jobs: kernels.ntk(X, kind="infinite", depth=2, **jobs),
 }
 
@@ -212,7 +214,7 @@ def peak(call: Callable, n: int) -> int:
 
 
 LONG = {name: each for name, each in CALLS.items() if name not in ("herding", "ball_cover") and "ntk" not in name} | {
-    "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, blobs(50, 24), width=20, random_state=0, **jobs),
+    "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, blobs(50, 24), weights=WHOLE, **jobs),
     "ntk infinite Z": lambda X, _n, **jobs: kernels.ntk(X, blobs(50, 24), kind="infinite", **jobs),
     "ball_cover": lambda X, _n, **jobs: kernels.ball_cover(X, 50, 4.0, **jobs),
     "herding": lambda X, _n, **jobs: kernels.herding(X, 20, bandwidth=3.0, **jobs),
@@ -264,7 +266,7 @@ print("finished", flush=True)
         "ball_cover(X, 1000, 9.0, n_jobs=2)",
         "herding(X, 1000, bandwidth=8.0, n_jobs=2)",
         "purity_radius(X, np.arange(300_000) % 2, n_jobs=2)",
-        "ntk(X, X.take(slice(3000)), kind='infinite', depth=30, n_jobs=2)",
+        "ntk(X, X.take(slice(500)), kind='infinite', depth=99, n_jobs=2)",
     ],
 )
 def test_interrupted_within_a_second(call):

@@ -32,6 +32,9 @@ ON_X = {
     "ball_cover": lambda X: kernels.ball_cover(X, 2, 1.0),
     "purity_radius": lambda X: kernels.purity_radius(X, LABELS),
     "herding": lambda X: kernels.herding(X, 2),
+    "ntk": lambda X: kernels.ntk(X, width=3),
+    "ntk infinite": lambda X: kernels.ntk(X, kind="infinite"),
+    "ntk_outputs": lambda X: kernels.ntk_outputs(X, kernels.ntk_weights(4, 3, 2)),
     "rows": lambda X: kernels.rows(X),
 }
 BAD_X = {
@@ -181,12 +184,13 @@ def test_bad_arguments(case):
 @pytest.mark.parametrize("kernel", [*ON_X])
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (1.5, TypeError), ("2", TypeError)])
 def test_bad_n_jobs(kernel, value, error):
-    if kernel == "rows":
-        pytest.skip("rows computes with no n_jobs of its own")
+    if kernel in ("rows", "ntk_outputs"):
+        pytest.skip(f"{kernel} computes with no n_jobs of its own")
     arguments = {"sup_scores": (X, CENTERS, LABELS), "purity_radius": (X, LABELS), "ball_cover": (X, 2, 1.0)}
+    arguments |= {"ntk": (X,), "ntk infinite": (X,)}
     more = {"labels": LABELS} if kernel == "constrained_kmeans" else {}
     with pytest.raises(error, match=r"\bn_jobs\b"):
-        getattr(kernels, kernel)(*arguments.get(kernel, (X, 2)), **more, n_jobs=value)
+        getattr(kernels, kernel.split()[0])(*arguments.get(kernel, (X, 2)), **more, n_jobs=value)
 
 
 def test_messages_say_what_came():

@@ -365,12 +365,14 @@ def test_values_that_do_not_fit_are_refused():
         kernels.ntk(values(X), kind="infinite", depth=5000, weight_variance=4.0)
 
 
-def test_a_kernel_without_room_is_refused_before_it_is_made(monkeypatch):
-    monkeypatch.setattr(launch, "_available_bytes", lambda _: 1599)
-    for arguments in BOTH.values():
-        with pytest.raises(MemoryError, match=r"20 x 20 .* needs 1.6e-06 GB .* cpu; 1.6e-06 GB are available"):
-            kernels.ntk(X, **arguments)
-        assert kernels.ntk(X, X[:19], **arguments).shape == (20, 19)
+@pytest.mark.parametrize(("arguments", "needed"), [(BOTH["empirical"], 25600), (BOTH["infinite"], 1600)], ids=BOTH)
+def test_a_kernel_without_room_is_refused_before_it_is_made(monkeypatch, arguments, needed):
+    """20 x 20 float32, and 20 rows of 300 activations."""
+    monkeypatch.setattr(launch, "_available_bytes", lambda _: needed - 1)
+    with pytest.raises(MemoryError, match=r"20 x 20 .* needs .*e-0. GB .* cpu; .*e-0. GB are available"):
+        kernels.ntk(X, **arguments)
+    monkeypatch.setattr(launch, "_available_bytes", lambda _: needed)
+    assert kernels.ntk(X, **arguments).shape == (20, 20)
 
 
 def test_available_memory_is_known(monkeypatch):
@@ -380,3 +382,17 @@ def test_available_memory_is_known(monkeypatch):
     monkeypatch.setattr(launch, "_cgroup_bytes", lambda: None)
     assert launch._available_bytes("cpu") is None
     launch.room(10**18, "cpu", "what a system that says nothing is asked for")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_container_counts(monkeypatch, tmp_path, version):
+    folder = tmp_path / "memory" if version == 1 else tmp_path
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    folder.mkdir(exist_ok=True)
+    (folder / "memory.stat").write_text("anon 5\nactive_file 200\ninactive_file 100\ninactive_anon 7\n")
+    (folder / names[0]).write_text("4000\n")
+    (folder / names[1]).write_text("1500\n")
+    monkeypatch.setattr(launch, "Path", lambda _: tmp_path)
+    assert launch._cgroup_bytes() == 4000 - 1500 + 300
+    (folder / names[0]).write_text("max\n")
+    assert launch._cgroup_bytes() is None

@@ -194,7 +194,9 @@ class Infinite {
     V* values;
   };
 
-  double scale(double root) const { return root > 0 ? __builtin_sqrt(p_.weight_variance / static_cast<double>(p_.X.cols)) / root : 0; }
+  double scale(double root) const {
+    return root > 0 ? __builtin_sqrt(p_.weight_variance / static_cast<double>(p_.X.cols)) / root : 0;
+  }
   double bias(double root) const { return root > 0 ? __builtin_sqrt(p_.bias_variance) / root : 0; }
 
   // The row with the bias as its last column, of norm 1.
@@ -252,10 +254,10 @@ class Infinite {
   Worker* workers_;
 };
 
-// Rows [g, g + count) of a block against columns [j0 + first, ...) of the other, into K and, of X with itself, mirrored.
+// The values of rows [i, i + count) and columns [j0 + first, j0 + columns), into K and, of X with itself, mirrored.
 template <class T>
-void write(const NtkParams<T>& p, int64_t i, int64_t count, int64_t j0, int64_t first, int64_t columns, const compute_t<T>* values,
-           int64_t stride) {
+void write(const NtkParams<T>& p, int64_t i, int64_t count, int64_t j0, int64_t first, int64_t columns,
+           const compute_t<T>* values, int64_t stride) {
   using V = compute_t<T>;
   for (int64_t r = 0; r < count; ++r) {
     const int64_t from = p.Z ? 0 : at_least(first, i + r - j0);
