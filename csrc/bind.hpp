@@ -15,6 +15,7 @@
 #include "kernels/k_center_greedy.hpp"
 #include "kernels/kmeans_assign.hpp"
 #include "kernels/knn.hpp"
+#include "kernels/recursive_least_squares.hpp"
 #include "kernels/sqnorms.hpp"
 #include "kernels/sup_scores.hpp"
 
@@ -129,6 +130,19 @@ void read(const Arguments& a, HerdingParams<T>& p) {
        a.pointer<int64_t>("positions"),
        a.pointer<double>("gains")};
 }
+template <class T>
+void read(const Arguments& a, RecursiveLeastSquaresParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.pointer<const double>("targets"),
+       a.integer("C"),
+       a.pointer<double>("root"),
+       a.pointer<double>("basis"),
+       a.pointer<double>("coef"),
+       a.real("doubt_low"),
+       a.real("doubt_high"),
+       a.pointer<double>("scale"),
+       a.pointer<int64_t>("counts")};
+}
 
 template <class F>
 auto with_dtype(const std::string& dtype, F&& f) {
@@ -168,6 +182,7 @@ void def_kernels(py::module_& m) {
   def_kernel<Device, D2SamplingParams>(m, "d2_sampling");
   def_kernel<Device, BallCoverParams>(m, "ball_cover");
   def_kernel<Device, HerdingParams>(m, "herding");
+  def_kernel<Device, RecursiveLeastSquaresParams>(m, "recursive_least_squares");
 }
 
 }  // namespace pyal::bind

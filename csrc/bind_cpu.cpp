@@ -49,6 +49,7 @@ PYAL_DECLARE(sup_scores, SupScoresParams)
 PYAL_DECLARE(d2_sampling, D2SamplingParams)
 PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
+PYAL_DECLARE(recursive_least_squares, RecursiveLeastSquaresParams)
 }  // namespace cpu
 
 namespace {
@@ -77,6 +78,7 @@ struct Cpu {
   PYAL_RUN(d2_sampling, D2SamplingParams)
   PYAL_RUN(ball_cover, BallCoverParams)
   PYAL_RUN(herding, HerdingParams)
+  PYAL_RUN(recursive_least_squares, RecursiveLeastSquaresParams)
 };
 
 py::tuple names(bool (*wanted)(Isa)) {

@@ -28,6 +28,7 @@ PYAL_DECLARE(sup_scores, SupScoresParams)
 PYAL_DECLARE(d2_sampling, D2SamplingParams)
 PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
+PYAL_DECLARE(recursive_least_squares, RecursiveLeastSquaresParams)
 }  // namespace cuda
 
 namespace {
@@ -87,6 +88,7 @@ struct Cuda {
   PYAL_RUN(d2_sampling, D2SamplingParams)
   PYAL_RUN(ball_cover, BallCoverParams)
   PYAL_RUN(herding, HerdingParams)
+  PYAL_RUN(recursive_least_squares, RecursiveLeastSquaresParams)
 };
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }

@@ -14,10 +14,14 @@ from pyal import kernels
 from pyal.selection import score, select
 from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names
 
-__all__ = ["kernels", "score", "select", "strategies", "strategy"]
+__all__ = ["heads", "kernels", "score", "select", "strategies", "strategy"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "heads":
+        from importlib import import_module  # with scikit-learn behind it, which `import pyal` does not wait for
+
+        return import_module("pyal.heads")
     if name == "__version__":
         from importlib import metadata  # only when asked for: importing it takes a good part of what pyal takes
 

@@ -20,11 +20,12 @@ from pyal import _cpu
 from pyal.arguments import generator, number, size, vector
 from pyal.arrays import Rows, as_numpy, as_positions, as_rows, cast, empty, first_few, on_device, widened
 from pyal.launch import run
+from pyal.least_squares import recursive_least_squares
 from pyal.lloyd import lloyd
 
 __all__ = [
-    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius", "rows", "sqnorms",
-    "sup_scores", "typicality",
+    "ball_cover", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "purity_radius",
+    "recursive_least_squares", "rows", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip
 
 # Between these bounds on the largest squared norm float32 holds every squared difference that matters.
