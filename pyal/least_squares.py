@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.arguments import number
 from pyal.arrays import Rows, address, as_numpy, as_rows, cast, first_few, on_device
 from pyal.launch import run
 
@@ -52,6 +53,9 @@ def recursive_least_squares(
     _in_place(coef, (goals.d, d), "coef", rows)
     if basis is not None:
         _in_place(basis, (d, d), "basis", rows)
+    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
+        raise TypeError(f"rank must be an integer; got {rank!r}")
+    scale = number(scale, "scale", low=-1e-300)
     if not (rank == d or (basis is not None and 0 <= rank < d)):
         raise ValueError(f"rank must be {d}, or with a basis in 0 .. {d}; got {rank}")
     counts, largest = on_device(np.array([rank, 0]), rows.device), on_device(np.array([scale], float), rows.device)

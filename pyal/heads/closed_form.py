@@ -88,8 +88,8 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Labels may be new; so may `classes`, which adds them before they turn up. The principal components stay those
         of `fit`. With solver="ridge" and alpha=None every call is a fit anew, O(d^3), as alpha changes with every row:
-        give alpha where that matters. The parameters are those of the fit that this continues. How rounding is kept from
-        piling up stands in `pyal.least_squares.LeastSquares`.
+        give alpha where that matters. The parameters are those of the fit that this continues. How rounding is kept
+        from piling up stands in `pyal.least_squares.LeastSquares`.
         """
         first = not hasattr(self, "classes_")
         X, y = checked_X_y(self, X, y, first=first)

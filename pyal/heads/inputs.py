@@ -21,8 +21,7 @@ def checked_X(estimator: Any, X: Any, *, first: bool) -> NDArray[Any]:
 
 def checked_X_y(estimator: Any, X: Any, y: Any, *, first: bool) -> tuple[NDArray[Any], NDArray[Any]]:
     """`checked_X`, and (n,) class labels."""
-    if y is not None and hasattr(y, "__dlpack_device__"):
-        y = as_numpy(y, "y")
+    y = y if y is None else as_numpy(y, "y")
     X, y = _validated(estimator, first, _host(X, "X"), y=y, dtype=[np.float64, np.float32])
     check_classification_targets(y)
     return X, y
@@ -50,8 +49,8 @@ def blocks(n: int, columns: int) -> Iterator[slice]:
 
 
 def _host(X: Any, name: str) -> Any:
-    """Tensors come to the host; frames keep their column names."""
-    return as_numpy(X, name) if hasattr(X, "__dlpack_device__") else X
+    """X on the host; a frame as it is, for scikit-learn to look at the names of its columns."""
+    return X if hasattr(X, "columns") else as_numpy(X, name)
 
 
 def _validated(estimator: Any, first: bool, X: Any, **options: Any) -> Any:

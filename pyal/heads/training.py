@@ -74,9 +74,9 @@ def outputs(layers: Layers, features: Any) -> Any:
 
 
 def loss_of(scores: Any, Y: Any, loss: str) -> float:
-    """Mean cross-entropy of the rows, or the mean squared error of all entries (torch's definitions)."""
+    """Mean over the rows of the cross-entropy, or of half the squared distance to the one-hot label."""
     if loss == "mse":
-        return float(((scores - Y) ** 2).mean())
+        return float(((scores - Y) ** 2).sum(1).mean()) / 2
     return float(-(scores.log_softmax(1) * Y).sum(1).mean())
 
 
@@ -87,7 +87,7 @@ def gradient(layers: Layers, X: Any, Y: Any, loss: str, mask: Any, into: Layers)
     activations = hidden(layers, X)
     features = activations[-1] if mask is None else activations[-1] * mask
     scores = outputs(layers, features)
-    slope = (scores - Y).mul_(2 / scores.numel()) if loss == "mse" else scores.softmax(1).sub_(Y).div_(len(X))
+    slope = ((scores if loss == "mse" else scores.softmax(1)) - Y).div_(len(X))
     for i in range(len(layers) - 1, -1, -1):
         last = i == len(layers) - 1
         torch.mm(slope.T, features if last else activations[i], out=into[i][0])
@@ -131,7 +131,7 @@ def batches(n: int, batch_size: int, drop_last: bool) -> list[slice]:
     """Slices of n shuffled rows. The last is kept unless it holds one row, or is not full and drop_last; never none."""
     found = [slice(begin, min(begin + batch_size, n)) for begin in range(0, n, batch_size)]
     rest = n - found[-1].start
-    if len(found) > 1 and (rest == 1 or (drop_last and rest < batch_size)):
+    if len(found) > 1 and rest < batch_size and (rest == 1 or drop_last):
         found.pop()
     return found
 
