@@ -50,10 +50,10 @@ def check_state(X: np.ndarray, Y: np.ndarray, fit: dict, rank: int) -> None:
 @pytest.mark.parametrize("d", DIMENSIONS[:-1])
 def test_kernel_after_every_few_rows(engine, d):
     """From no rows through n = d to 3 d, one and many at a time, with a duplicate and a zero row on the way."""
-    X, Y = problem(3 * d + 3, d)
+    X, Y = problem(3 * d + 6, d)
     X[d // 2 + 1], X[d + 1] = X[0], 0.0
     fit, rank, scale, at = state(d, 3, engine), 0, 0.0, 0
-    for m in (1, max(1, d // 2 - 1), 1, 1, d, 1, len(X)):
+    for m in (1, max(1, d // 2 - 1), 1, 1, d - 1 or 1, 1, len(X)):
         rows = put(X[at : at + m], "float64", engine)
         taken, rank, scale = kernels.recursive_least_squares(rows, Y[at : at + m], **fit, rank=rank, scale=scale)
         assert taken == len(X[at : at + m])
