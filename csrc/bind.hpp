@@ -18,6 +18,7 @@
 #include "kernels/knn.hpp"
 #include "kernels/ntk_lookahead.hpp"
 #include "kernels/ntk.hpp"
+#include "kernels/recursive_least_squares.hpp"
 #include "kernels/sqnorms.hpp"
 #include "kernels/sup_scores.hpp"
 
@@ -185,6 +186,19 @@ void read(const Arguments& a, NtkLookaheadParams<T>& p) {
        a.pointer<double>("scores"),
        a.pointer<int64_t>("indefinite")};
 }
+template <class T>
+void read(const Arguments& a, RecursiveLeastSquaresParams<T>& p) {
+  p = {a.matrix<T>(),
+       a.pointer<const double>("targets"),
+       a.integer("C"),
+       a.pointer<double>("root"),
+       a.pointer<double>("basis"),
+       a.pointer<double>("coef"),
+       a.real("doubt_low"),
+       a.real("doubt_high"),
+       a.pointer<double>("scale"),
+       a.pointer<int64_t>("counts")};
+}
 
 template <class F>
 auto with_dtype(const std::string& dtype, F&& f) {
@@ -227,6 +241,7 @@ void def_kernels(py::module_& m) {
   def_kernel<Device, HerdingParams>(m, "herding");
   def_kernel<Device, NtkLookaheadParams>(m, "ntk_lookahead");
   def_kernel<Device, NtkParams>(m, "ntk");
+  def_kernel<Device, RecursiveLeastSquaresParams>(m, "recursive_least_squares");
 }
 
 }  // namespace pyal::bind

@@ -52,6 +52,7 @@ PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
 PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
 PYAL_DECLARE(ntk, NtkParams)
+PYAL_DECLARE(recursive_least_squares, RecursiveLeastSquaresParams)
 }  // namespace cpu
 
 namespace {
@@ -83,6 +84,7 @@ struct Cpu {
   PYAL_RUN(herding, HerdingParams)
   PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
   PYAL_RUN(ntk, NtkParams)
+  PYAL_RUN(recursive_least_squares, RecursiveLeastSquaresParams)
 };
 
 py::tuple names(bool (*wanted)(Isa)) {

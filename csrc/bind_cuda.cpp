@@ -31,6 +31,7 @@ PYAL_DECLARE(ball_cover, BallCoverParams)
 PYAL_DECLARE(herding, HerdingParams)
 PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
 PYAL_DECLARE(ntk, NtkParams)
+PYAL_DECLARE(recursive_least_squares, RecursiveLeastSquaresParams)
 }  // namespace cuda
 
 namespace {
@@ -93,6 +94,7 @@ struct Cuda {
   PYAL_RUN(herding, HerdingParams)
   PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
   PYAL_RUN(ntk, NtkParams)
+  PYAL_RUN(recursive_least_squares, RecursiveLeastSquaresParams)
 };
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }

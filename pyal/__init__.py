@@ -17,16 +17,21 @@ from pyal.selection import score, select
 from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names
 
 if TYPE_CHECKING:
-    from pyal import metrics, plots
+    from pyal import heads, metrics, plots
     from pyal.simulation import simulate
 
 __all__ = [
-    "Loop", "cluster_pseudo_labels", "kernels", "metrics", "plots", "score", "select", "simulate", "strategies",
-    "strategy",
+    "Loop", "cluster_pseudo_labels", "heads", "kernels", "metrics", "plots", "score", "select", "simulate",
+    "strategies", "strategy",
 ]  # fmt: skip
 
 # What is imported when it is first asked for: a pipeline that selects does not wait for it. Name: module, attribute.
-_LATER = {"metrics": ("pyal.metrics", ""), "plots": ("pyal.plots", ""), "simulate": ("pyal.simulation", "simulate")}
+_LATER = {
+    "heads": ("pyal.heads", ""),
+    "metrics": ("pyal.metrics", ""),
+    "plots": ("pyal.plots", ""),
+    "simulate": ("pyal.simulation", "simulate"),
+}
 
 
 def __getattr__(name: str) -> Any:

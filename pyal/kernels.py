@@ -18,13 +18,15 @@ from pyal.arguments import number, size, vector
 from pyal.arrays import Rows, as_numpy, as_rows, cast, empty, first_few, on_device, widened
 from pyal.clustering import constrained_kmeans, d2_sampling, kmeans
 from pyal.launch import run
+from pyal.least_squares import recursive_least_squares
 from pyal.lookahead import ntk_lookahead
 from pyal.ntk import ntk, ntk_outputs, ntk_weights
 from pyal.rows import greedy_arguments, rows, sqnorms, value_dtype
 
 __all__ = [
     "ball_cover", "constrained_kmeans", "d2_sampling", "herding", "k_center_greedy", "kmeans", "knn", "ntk",
-    "ntk_lookahead", "ntk_outputs", "ntk_weights", "purity_radius", "rows", "sqnorms", "sup_scores", "typicality",
+    "ntk_lookahead", "ntk_outputs", "ntk_weights", "purity_radius", "recursive_least_squares", "rows", "sqnorms",
+    "sup_scores", "typicality",
 ]  # fmt: skip
 
 

@@ -205,6 +205,13 @@ def sup_scores(X, centers, assignment, *, temperature: float = 1.0) -> np.ndarra
     return scores
 
 
+def recursive_least_squares(X, targets):
+    """What the state stands for after all rows: coef (C, d), pinv(X'X), the projector onto the rows of X, its rank."""
+    X = values(X)
+    pinv = np.linalg.pinv(X, rcond=max(X.shape) * np.finfo(float).eps)
+    return (pinv @ values(targets)).T, pinv @ pinv.T, pinv @ X, int(np.linalg.matrix_rank(X))
+
+
 def outer_rows(X, q=None) -> np.ndarray:
     """The rows that d2_sampling is about: X, or with q the flattened outer products q_i x X_i."""
     X = values(X)

@@ -1,0 +1,192 @@
+"""Softmax regression in closed form: least squares on log targets, to which labels can be added one by one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from pyal.arguments import number, size
+from pyal.heads.inputs import blocks, checked_X, checked_X_y, one_hot, softmax
+from pyal.least_squares import LeastSquares
+
+_SOLVERS = ("solve", "inv", "pinv", "ridge")
+_RIDGE = 1e-2  # times tr(X'X) / d
+
+
+def principal_components(pool: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(mean (d,), components (k, d)) of the rows, by variance, from the covariance in float64.
+
+    Each component's entry of largest size is positive. Memory O(d^2), blocks of rows.
+    """
+    n, d = pool.shape
+    mean = sum((pool[part].astype(np.float64).sum(0) for part in blocks(n, d)), np.zeros(d)) / n
+    covariance = np.zeros((d, d))
+    for part in blocks(n, d):
+        centred = pool[part] - mean
+        covariance += centred.T @ centred
+    components = np.linalg.eigh(covariance)[1][:, : -k - 1 : -1].T
+    largest = np.abs(components).argmax(1)
+    return mean, components * np.sign(components[np.arange(k), largest])[:, None]
+
+
+class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Softmax regression without iterations: W = argmin |X W - log(Y + epsilon)|, probabilities softmax(x W).
+
+    Y (n, C) is one-hot. Since log(Y + epsilon) = log(epsilon) + (log1p(epsilon) - log(epsilon)) Y, the predicted class
+    is that of least squares on Y, whatever epsilon is, and the probabilities are softmax(73.68 x W_onehot) for 1e-32:
+    epsilon is an inverse temperature, and these are peaked. Where X has not full column rank W is the solution of least
+    norm. No iterations, no randomness. Around as many rows as columns the fit interpolates and accuracy dips; "ridge"
+    does not.
+
+    solver: how (X'X)^-1 X' is applied, in float64 and from a QR factor of X: "solve" (triangular), "inv" (explicit
+    inverse of X'X), "pinv" (singular values of X; those up to max(n, d) eps times the largest count as 0: NumPy's
+    lstsq), "ridge" ((X'X + alpha I)^-1). "solve" and "inv" turn to "pinv" where X has fewer rows than columns or an
+    estimated reciprocal condition up to max(n, d) eps. LAPACK often raises nothing there, so this is looked at each
+    time; all three give the same W up to rounding.
+    pca: number of principal components that X is reduced to, of the rows given to `fit` as `pool`, else of X itself.
+    epsilon: > 0. fit_intercept: append a column of ones (which "ridge" shrinks like the others).
+    alpha: of "ridge"; None: 1e-2 tr(X'X) / d.
+
+    After `fit`: classes_, coef_ (C, d) and intercept_ (C,) with W = coef_.T, rank_, alpha_ (0 without ridge), and with
+    pca mean_ (d,) and components_ (k, d). Memory O(d^2 + d C), whatever n is. Coello de Portugal 2023, Active Learning
+    for Semi-Supervised Image Classification (master's thesis, Hildesheim).
+
+    >>> head = ClosedFormSoftmax().fit([[0.0, 1.0], [1.0, 0.0], [1.0, 0.1]], ["cat", "dog", "dog"])
+    >>> head.partial_fit([[0.1, 1.0]], ["bird"]).predict([[1.0, 0.2]]).tolist()
+    ['dog']
+    """
+
+    def __init__(
+        self,
+        solver: Literal["solve", "inv", "pinv", "ridge"] = "solve",
+        pca: int | None = None,
+        epsilon: float = 1e-32,
+        fit_intercept: bool = False,
+        alpha: float | None = None,
+    ) -> None:
+        self.solver = solver
+        self.pca = pca
+        self.epsilon = epsilon
+        self.fit_intercept = fit_intercept
+        self.alpha = alpha
+
+    def fit(self, X: Any, y: Any, pool: Any = None) -> ClosedFormSoftmax:
+        """Fits X (n, d) and labels y (n,); with pca, in the principal components of pool (N, d), labelled or not."""
+        X, y = checked_X_y(self, X, y, first=True)
+        self._check_parameters()
+        self._reduce_to(X, pool)
+        self.classes_ = np.unique(y)
+        self._least_squares = self._fitted(self._columns(X), one_hot(y, self.classes_))
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> ClosedFormSoftmax:
+        """Takes in further rows X (m, d) with labels y (m,), O(d^2 + d C) each: equal to a fit of all rows so far.
+
+        Labels may be new; so may `classes`, which adds them before they turn up. The principal components stay those
+        of `fit`. With solver="ridge" and alpha=None every call is a fit anew, O(d^3), as alpha changes with every row:
+        give alpha where that matters. The parameters are those of the fit that this continues. How rounding is kept
+        from piling up stands in `pyal.least_squares.LeastSquares`.
+        """
+        first = not hasattr(self, "classes_")
+        X, y = checked_X_y(self, X, y, first=first)
+        known = np.unique(y if classes is None else np.concatenate([np.unique(classes), np.unique(y)]))
+        if first:
+            self._check_parameters()
+            self._reduce_to(X, None)
+            self.classes_ = known
+            self._least_squares = self._fitted(self._columns(X), one_hot(y, known))
+            return self
+        if (known.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
+            raise ValueError(
+                f"y must hold labels of the kind fitted before, such as {self.classes_[0]!r}; got {known[0]!r}"
+            )
+        merged = np.union1d(self.classes_, known)
+        for at in np.flatnonzero(~np.isin(merged, self.classes_)):
+            self._least_squares.add_targets(int(at))
+        self.classes_ = merged
+        self._least_squares.add(self._columns(X), one_hot(y, merged))
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities (N, C) of the classes in classes_."""
+        check_is_fitted(self)
+        scores = self._scores(X)
+        scores *= np.log1p(self._epsilon) - np.log(self._epsilon)
+        return softmax(scores)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The likeliest class of every row, (N,)."""
+        check_is_fitted(self)
+        return self.classes_[self._scores(X).argmax(1)]  # type: ignore[no-any-return]
+
+    @property
+    def coef_(self) -> NDArray[np.float64]:
+        """W' without the intercept: (C, d), or (C, pca) in the principal components."""
+        weights = self._weights()
+        return weights[:, :-1] if self._ones else weights
+
+    @property
+    def intercept_(self) -> NDArray[np.float64]:
+        """(C,); 0 without fit_intercept."""
+        weights = self._weights()
+        return weights[:, -1] if self._ones else np.zeros(len(weights))
+
+    @property
+    def rank_(self) -> int:
+        """The rank of X (of X'X + alpha I with ridge), the column of ones included."""
+        return self._least_squares.rank
+
+    @property
+    def alpha_(self) -> float:
+        """The multiple of the identity added to X'X."""
+        return self._least_squares.penalty
+
+    def _check_parameters(self) -> None:
+        if self.solver not in _SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(map(repr, _SOLVERS))}; got {self.solver!r}")
+        if self.alpha is not None and self.solver != "ridge":
+            raise ValueError(f"alpha is only for solver='ridge'; got alpha={self.alpha!r} with {self.solver!r}")
+        self._epsilon = number(self.epsilon, "epsilon")
+        self._ones = bool(self.fit_intercept)  # parameters may be set anew before a partial_fit that continues this fit
+
+    def _reduce_to(self, X: NDArray[Any], pool: Any) -> None:
+        self.__dict__.pop("components_", None)
+        if self.pca is None:
+            if pool is not None:
+                raise ValueError("pool is only for pca; got pool with pca=None")
+            return
+        rows = X if pool is None else checked_X(self, pool, first=False)
+        k = size(self.pca, "pca", 1, min(rows.shape), f" (the smaller side of {'X' if pool is None else 'pool'})")
+        self.mean_, self.components_ = principal_components(rows, k)
+
+    def _fitted(self, X: NDArray[np.float64], Y: NDArray[np.float64]) -> LeastSquares:
+        if self.solver != "ridge":
+            return LeastSquares(X, Y, method=self.solver)
+        if self.alpha is None:
+            return LeastSquares(X, Y, ridge=_RIDGE, relative=True)
+        return LeastSquares(X, Y, ridge=number(self.alpha, "alpha"))
+
+    def _columns(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """The columns that are regressed on, float64."""
+        X = X.astype(np.float64) if not hasattr(self, "components_") else (X - self.mean_) @ self.components_.T
+        return np.hstack([X, np.ones((len(X), 1))]) if self._ones else np.ascontiguousarray(X)
+
+    def _weights(self) -> NDArray[np.float64]:
+        coef = self._least_squares.coef
+        spread = np.log1p(self._epsilon) - np.log(self._epsilon)
+        # Each row of Y sums to 1, so the sum of its columns' fits is the fit of a column of ones.
+        weights: NDArray[np.float64] = spread * coef + np.log(self._epsilon) * coef.sum(0)
+        return weights
+
+    def _scores(self, X: Any) -> NDArray[np.float64]:
+        """x W_onehot, (N, C)."""
+        X = checked_X(self, X, first=False)
+        coef = self._least_squares.coef
+        scores = np.empty((len(X), len(coef)))
+        for part in blocks(len(X), X.shape[1]):
+            scores[part] = self._columns(X[part]) @ coef.T
+        return scores

@@ -1,0 +1,281 @@
+"""Linear and MLP probes on frozen features, trained by the recipes of the active learning literature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from pyal.arguments import generator, number, size
+from pyal.arrays import as_rows
+from pyal.heads import training
+from pyal.heads.inputs import blocks, checked_X, checked_X_y, one_hot, softmax
+
+_RECIPES = {"sgd": (2.5, 3e-4, 100), "adamw": (1e-3, 1e-2, 32)}  # lr, weight decay, batch size
+_MSE_LR = 0.5  # of sgd: at 2.5 steps on rows of norm 1 and a bias overshoot (1.4 is the limit of Nesterov steps)
+
+
+def onto_simplex(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probabilities (n, C) nearest to the rows in squared error; larger scores stay the larger ones."""
+    falling = -np.sort(-scores, axis=1)
+    excess = (np.cumsum(falling, axis=1) - 1) / np.arange(1, scores.shape[1] + 1)
+    last = (falling > excess).sum(1) - 1
+    found = np.maximum(scores - excess[np.arange(len(scores)), last][:, None], 0)
+    return found / found.sum(1, keepdims=True)  # type: ignore[no-any-return]
+
+
+class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """All that the linear and the MLP head share: everything but the layers in between."""
+
+    def __init__(
+        self, *, optimizer: str, lr: float | None, weight_decay: float | None, momentum: float, epochs: int,
+        batch_size: int | None, loss: str, dropout: float, drop_last: bool, selection: str, validation_fraction: float,
+        patience: int, standardize: bool, device: str | None, random_state: Any,
+    ) -> None:  # fmt: skip
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.momentum = momentum
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.loss = loss
+        self.dropout = dropout
+        self.drop_last = drop_last
+        self.selection = selection
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Any:
+        """Trains anew on X (n, d) and labels y (n,); validation: (X, y), with selection="best_val" only."""
+        X, y = checked_X_y(self, X, y, first=True)
+        recipe, rng = self._recipe(), generator(self.random_state)
+        X, y, held_out = self._split(X, y, validation, rng)
+        self.classes_ = np.unique(y if held_out is None else np.concatenate([y, held_out[1]]))
+        self.n_validation_ = 0 if held_out is None else len(held_out[1])
+        self.mean_, self.scale_ = np.zeros(X.shape[1]), 1.0
+        if self.standardize:
+            self.mean_ = X.mean(0, dtype=np.float64)
+            self.scale_ = float(np.sqrt(((X - self.mean_) ** 2).sum(1).mean())) or 1.0
+        self._sizes, self._dropout, self._loss = self._layer_sizes(), recipe.dropout, recipe.loss
+        rows, labels = self._placed(X), self._labels(y)
+        seen = None if held_out is None else (self._placed(held_out[0]), self._labels(held_out[1]))
+        with training.few_threads(self._sizes, min(recipe.batch_size, len(X))):
+            flat = training.initial(self._sizes, rng).to(rows.device)
+            self.n_iter_, self.best_epoch_ = training.train(flat, self._sizes, rows, labels, recipe, rng, seen)
+        self._flat = flat.cpu().numpy()
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities (N, C) of the classes in classes_, without dropout.
+
+        With loss="mse" they are the point of the simplex that is nearest to the outputs.
+        """
+        check_is_fitted(self)
+        return self._each_block(X, (len(self.classes_),), np.float64, self._proba)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The likeliest class of every row, (N,)."""
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(1)]  # type: ignore[no-any-return]
+
+    def features(self, X: Any) -> NDArray[np.float32]:
+        """(N, h) float32 that the output layer takes, without dropout: the last hidden activations, or the inputs as
+        the head sees them (centred and scaled with standardize) where it has no hidden layer."""
+        check_is_fitted(self)
+        return self._each_block(X, (self._sizes[-2],), np.float32, lambda _, features: features.cpu().numpy())
+
+    def stochastic_proba(self, X: Any, n_passes: int, random_state: Any = None) -> NDArray[np.float32]:
+        """(T, N, C) float32 probabilities of T passes with dropout, as `pyal.select(..., proba=)` takes them for BALD.
+
+        A pass has one mask for all rows, so that it is one model (Kirsch et al. 2019, arXiv:1906.08158). Raises
+        ValueError for a head with dropout=0, whose passes would all be equal. Memory: the result.
+        """
+        import torch
+
+        check_is_fitted(self)
+        passes, rng = size(n_passes, "n_passes", 1), generator(random_state)
+        if self._dropout == 0:
+            raise ValueError("stochastic_proba needs a head fitted with dropout > 0: without, all passes are equal")
+        masks = training.dropout_mask((passes, self._sizes[-2]), self._dropout, rng, torch.device("cpu"))
+
+        def every_pass(layers: training.Layers, features: Any) -> NDArray[Any]:
+            on_device = masks.to(features.device)
+            return np.stack([self._proba(layers, features * mask) for mask in on_device], axis=1)
+
+        found = self._each_block(X, (passes, len(self.classes_)), np.float32, every_pass)
+        return np.ascontiguousarray(found.transpose(1, 0, 2))
+
+    def _hidden_sizes(self) -> list[int]:
+        raise NotImplementedError
+
+    def _layer_sizes(self) -> list[int]:
+        return [len(self.mean_), *self._hidden_sizes(), len(self.classes_)]
+
+    def _recipe(self) -> training.Recipe:
+        """The parameters checked, defaults filled in."""
+        for name, allowed in (
+            ("optimizer", tuple(_RECIPES)),
+            ("loss", ("ce", "mse")),
+            ("selection", ("last", "best_val")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}; got {getattr(self, name)!r}")
+        lr, weight_decay, batch_size = _RECIPES[self.optimizer]
+        if self.optimizer == "sgd" and self.loss == "mse":
+            lr = _MSE_LR
+        for name in ("dropout", "momentum"):
+            if not number(getattr(self, name), name, low=-1e-300) < 1:
+                raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)!r}")
+        return training.Recipe(
+            optimizer=self.optimizer,  # type: ignore[arg-type]
+            lr=lr if self.lr is None else number(self.lr, "lr"),
+            weight_decay=weight_decay
+            if self.weight_decay is None
+            else number(self.weight_decay, "weight_decay", -1e-300),
+            momentum=float(self.momentum),
+            epochs=size(self.epochs, "epochs", 1),
+            batch_size=batch_size if self.batch_size is None else size(self.batch_size, "batch_size", 1),
+            loss=self.loss,  # type: ignore[arg-type]
+            dropout=float(self.dropout),
+            drop_last=bool(self.drop_last),
+            patience=size(self.patience, "patience", 1),
+        )
+
+    def _split(
+        self, X: NDArray[Any], y: NDArray[Any], validation: tuple[Any, Any] | None, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
+        """Rows to train on and rows to select by."""
+        share = number(self.validation_fraction, "validation_fraction", low=-1e-300)
+        given = (validation is not None) + (share > 0)
+        if self.selection == "last":
+            if given:
+                raise ValueError("validation rows are used with selection='best_val' only; got some with 'last'")
+            return X, y, None
+        if given != 1:
+            raise ValueError("selection='best_val' needs either validation_fraction > 0 or fit(..., validation=(X, y))")
+        if validation is not None:
+            held_X = checked_X(self, validation[0], first=False)
+            held_y = np.asarray(validation[1])
+            if held_y.shape != (len(held_X),):
+                raise ValueError(f"validation must hold one label per row, {len(held_X)}; got shape {held_y.shape}")
+            return X, y, (held_X, held_y)
+        count = max(1, round(share * len(X)))
+        if count >= len(X):
+            raise ValueError(f"validation_fraction={share:g} of {len(X)} rows leaves none to train on")
+        order = rng.permutation(len(X))
+        held, kept = order[:count], order[count:]
+        return X[kept], y[kept], (X[held], y[held])
+
+    def _placed(self, X: NDArray[Any]) -> Any:
+        """Rows as the first layer takes them, a float32 tensor on the device."""
+        import torch
+
+        rows = as_rows(((X - self.mean_) / self.scale_).astype(np.float32), device=self.device).array
+        return torch.as_tensor(rows)
+
+    def _labels(self, y: NDArray[Any]) -> Any:
+        import torch
+
+        return torch.as_tensor(as_rows(one_hot(y, self.classes_, np.float32), device=self.device).array)
+
+    def _proba(self, layers: training.Layers, features: Any) -> NDArray[np.float64]:
+        scores = training.outputs(layers, features).double().cpu().numpy()
+        return softmax(scores) if self._loss == "ce" else onto_simplex(scores)
+
+    def _each_block(
+        self, X: Any, shape: tuple[int, ...], dtype: Any, of: Callable[[training.Layers, Any], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """(N, *shape): of(layers, features), block by block."""
+        import torch
+
+        X = checked_X(self, X, first=False)
+        out = np.empty((len(X), *shape), dtype)
+        layers: training.Layers | None = None
+        for part in blocks(len(X), max(self._sizes)):
+            rows = self._placed(X[part])
+            if layers is None:
+                layers = training.layers_of(torch.from_numpy(self._flat).to(rows.device), self._sizes)
+            out[part] = of(layers, training.hidden(layers, rows)[-1])
+        return out
+
+
+class LinearHead(_Probe):
+    """Softmax regression trained by gradient steps: a linear probe on frozen features.
+
+    optimizer: "sgd" (Nesterov, lr 2.5 falling to 0 along a cosine, weight decay 3e-4, batches of at most 100 rows:
+    TypiClust, Hacohen et al. 2022) or "adamw" (lr 1e-3, weight decay 1e-2, batches of 32); lr, weight_decay and
+    batch_size overrule these. Both for 400 epochs. loss: "ce", or "mse": half the squared
+    distance to the one-hot label, as the theory of neural tangent kernels has it (lr 0.5).
+    standardize: centre the rows and divide all by one number, so that the training rows' mean squared norm is 1. lr 2.5
+    is meant for rows of norm 1: on raw features of large norm it swings (a linear head on the digits loses 0.05 to 0.15
+    of accuracy, an MLP ends at chance), and columns scaled one by one lose too where labels are few.
+    dropout: probability, of the inputs of the output layer. drop_last: leave the last batch out where it is not full; a
+    last batch of one row is always left out, unless it is the only one.
+    selection: "last" keeps the weights of the last epoch; "best_val" those of least loss on validation rows, given to
+    `fit` or taken from its rows (validation_fraction), and stops after patience epochs without a smaller one.
+    device: "cpu" (None) or "cuda". random_state: None, int, numpy Generator or RandomState; torch's own generator is
+    neither read nor moved. Training takes one thread of torch while steps are small.
+
+    After `fit`: classes_, n_iter_ epochs run, best_epoch_, n_validation_ labels used for selection, mean_, scale_.
+    Raises ValueError where training diverges. Memory O(n d).
+
+    >>> head = LinearHead(random_state=0).fit([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
+    >>> head.predict([[0.9, 0.2]]).tolist()
+    ['dog']
+    """
+
+    def __init__(
+        self, optimizer: Literal["sgd", "adamw"] = "sgd", *, lr: float | None = None, weight_decay: float | None = None,
+        momentum: float = 0.9, epochs: int = 400, batch_size: int | None = None, loss: Literal["ce", "mse"] = "ce",
+        dropout: float = 0.0, drop_last: bool = False, selection: Literal["last", "best_val"] = "last",
+        validation_fraction: float = 0.0, patience: int = 50, standardize: bool = True, device: str | None = None,
+        random_state: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            optimizer=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum, epochs=epochs,
+            batch_size=batch_size, loss=loss, dropout=dropout, drop_last=drop_last, selection=selection,
+            validation_fraction=validation_fraction, patience=patience, standardize=standardize, device=device,
+            random_state=random_state,
+        )  # fmt: skip
+
+    def _hidden_sizes(self) -> list[int]:
+        return []
+
+
+class MLPHead(_Probe):
+    """A multilayer perceptron on frozen features: ReLU layers of hidden_layer_sizes, by default one of 512.
+
+    Everything else is that of `LinearHead`; dropout is of the last hidden activations, which `features` returns.
+
+    >>> head = MLPHead(hidden_layer_sizes=(8,), random_state=0).fit([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
+    >>> head.features([[0.9, 0.2]]).shape
+    (1, 8)
+    """
+
+    def __init__(
+        self, hidden_layer_sizes: tuple[int, ...] = (512,), *, optimizer: Literal["sgd", "adamw"] = "sgd",
+        lr: float | None = None, weight_decay: float | None = None, momentum: float = 0.9, epochs: int = 400,
+        batch_size: int | None = None, loss: Literal["ce", "mse"] = "ce", dropout: float = 0.0, drop_last: bool = False,
+        selection: Literal["last", "best_val"] = "last", validation_fraction: float = 0.0, patience: int = 50,
+        standardize: bool = True, device: str | None = None, random_state: Any = None,
+    ) -> None:  # fmt: skip
+        self.hidden_layer_sizes = hidden_layer_sizes
+        super().__init__(
+            optimizer=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum, epochs=epochs,
+            batch_size=batch_size, loss=loss, dropout=dropout, drop_last=drop_last, selection=selection,
+            validation_fraction=validation_fraction, patience=patience, standardize=standardize, device=device,
+            random_state=random_state,
+        )  # fmt: skip
+
+    def _hidden_sizes(self) -> list[int]:
+        sizes = list(self.hidden_layer_sizes)
+        if not sizes:
+            raise ValueError("hidden_layer_sizes must name at least one layer; LinearHead is the head without any")
+        return [size(width, "hidden_layer_sizes", 1) for width in sizes]
