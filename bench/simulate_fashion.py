@@ -60,7 +60,7 @@ def arguments_of(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two seeds, 5,000 rows, up to 100 labels")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, help="only the first rows of the pool")
-    parser.add_argument("--n-jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--n-jobs", type=int, default=measure.threads(), help="runs at a time; default: one per CPU")
     parser.add_argument("--strategies", nargs="+", metavar="NAME", help="default: all that are registered")
     parser.add_argument("--estimator", choices=("logistic", "closed_form"), default="logistic")
     given = parser.parse_args(argv)
