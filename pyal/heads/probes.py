@@ -217,8 +217,8 @@ class LinearHead(_Probe):
     is meant for rows of norm 1: on raw features of large norm it swings (a linear head on the digits loses 0.05 to 0.15
     of accuracy, an MLP ends at chance), and columns scaled one by one lose too where labels are few.
     dropout: probability, of the inputs of the output layer; lr of "sgd" then starts as much lower, unless it is given.
-    drop_last: leave the last batch out where it is not full; a
-    last batch of one row is always left out, unless it is the only one.
+    drop_last: leave the last batch out where it is not full; one of a single row is always left out, as long as there
+    are others (and batch_size is not 1).
     selection: "last" keeps the weights of the last epoch; "best_val" those of least loss on validation rows, given to
     `fit` or taken from its rows (validation_fraction), and stops after patience epochs without a smaller one.
     device: "cpu" (None) or "cuda". random_state: None, int, numpy Generator or RandomState; torch's own generator is
