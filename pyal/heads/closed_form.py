@@ -172,8 +172,10 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _columns(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """The columns that are regressed on, float64."""
-        X = X.astype(np.float64) if not hasattr(self, "components_") else (X - self.mean_) @ self.components_.T
-        return np.hstack([X, np.ones((len(X), 1))]) if self._ones else np.ascontiguousarray(X)
+        if hasattr(self, "components_"):
+            X = (X - self.mean_) @ self.components_.T
+        X = np.ascontiguousarray(X, np.float64)
+        return np.hstack([X, np.ones((len(X), 1))]) if self._ones else X
 
     def _weights(self) -> NDArray[np.float64]:
         coef = self._least_squares.coef

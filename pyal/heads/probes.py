@@ -128,11 +128,11 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}; got {getattr(self, name)!r}")
         lr, weight_decay, batch_size = _RECIPES[self.optimizer]
-        if self.optimizer == "sgd" and self.loss == "mse":
-            lr = _MSE_LR
         for name in ("dropout", "momentum"):
             if not number(getattr(self, name), name, low=-1e-300) < 1:
                 raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)!r}")
+        if self.optimizer == "sgd":  # dropout makes mean squares of features larger, by 1 / (1 - dropout)
+            lr = (_MSE_LR if self.loss == "mse" else lr) * (1 - self.dropout)
         return training.Recipe(
             optimizer=self.optimizer,  # type: ignore[arg-type]
             lr=lr if self.lr is None else number(self.lr, "lr"),
@@ -216,8 +216,9 @@ class LinearHead(_Probe):
     standardize: centre the rows and divide all by one number, so that the training rows' mean squared norm is 1. lr 2.5
     is meant for rows of norm 1: on raw features of large norm it swings (a linear head on the digits loses 0.05 to 0.15
     of accuracy, an MLP ends at chance), and columns scaled one by one lose too where labels are few.
-    dropout: probability, of the inputs of the output layer. drop_last: leave the last batch out where it is not full; a
-    last batch of one row is always left out, unless it is the only one.
+    dropout: probability, of the inputs of the output layer; lr of "sgd" then starts as much lower, unless it is given.
+    drop_last: leave the last batch out where it is not full; one of a single row is always left out, as long as there
+    are others (and batch_size is not 1).
     selection: "last" keeps the weights of the last epoch; "best_val" those of least loss on validation rows, given to
     `fit` or taken from its rows (validation_fraction), and stops after patience epochs without a smaller one.
     device: "cpu" (None) or "cuda". random_state: None, int, numpy Generator or RandomState; torch's own generator is
