@@ -60,11 +60,11 @@ class Rounds:
 
     def __post_init__(self) -> None:
         for stage in self.stages:
-            if "proba" in stage.needs and self.estimator is None:
+            if "proba" in stage.needs(1) and self.estimator is None:
                 raise ValueError(f"strategy {stage.name!r} needs proba, so the loop needs estimator=, which is missing")
         if self.test is not None and self.estimator is None:
             raise ValueError("test needs estimator=, which is missing")
-        if self.initial is not None and "proba" in self.initial.needs:
+        if self.initial is not None and "proba" in self.initial.needs(1):
             raise ValueError(f"initial must be a strategy that needs no proba; {self.initial.name!r} does")
         largest = max(entry.rows for entry in self.sizes)
         if self.subset is not None and self.subset < largest:
@@ -75,7 +75,7 @@ class Rounds:
         stage, rows = self._in_force(state)
         subset_rng, _, select_rng = _generators(self.seed, state.round)
         candidates = self._candidates(state, subset_rng)
-        with_model = "proba" in stage.needs or (not isinstance(stage.strategy, str) and _n_classes(state) > 1)
+        with_model = "proba" in stage.needs(len(state.labels)) or (not isinstance(stage.strategy, str) and _n_classes(state) > 1)
         fit = self._fitted(state) if with_model or self.test is not None else None
         seconds = {} if fit is None else dict(fit.seconds)
         proba, features = None, None
@@ -136,7 +136,7 @@ class Rounds:
         if rows is None or stage is None:
             ended = "batch_size" if rows is None else "strategy"
             raise ValueError(f"the schedule of {ended} has ended: {n_labeled} rows are labelled")
-        if "proba" not in stage.needs or seen > 1:
+        if "proba" not in stage.needs(n_labeled) or seen > 1:
             return stage, rows.rows
         if self.initial is None:
             raise ValueError(

@@ -22,10 +22,12 @@ class Stage:
     def name(self) -> str:
         return self.strategy if isinstance(self.strategy, str) else _callable_name(self.strategy)
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Inputs that it cannot do without; of a callable they are not known."""
-        return find(self.strategy).needs if isinstance(self.strategy, str) else ()
+    def needs(self, n_labeled: int) -> tuple[str, ...]:
+        """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
+        if not isinstance(self.strategy, str):
+            return ()
+        entry = find(self.strategy)
+        return entry.needs + entry.needs_once_labeled if n_labeled else entry.needs
 
 
 @dataclass(frozen=True)
