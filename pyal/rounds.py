@@ -75,7 +75,9 @@ class Rounds:
         stage, rows = self._in_force(state)
         subset_rng, _, select_rng = _generators(self.seed, state.round)
         candidates = self._candidates(state, subset_rng)
-        with_model = "proba" in stage.needs(len(state.labels)) or (not isinstance(stage.strategy, str) and _n_classes(state) > 1)
+        with_model = "proba" in stage.needs(len(state.labels)) or (
+            not isinstance(stage.strategy, str) and _n_classes(state) > 1
+        )
         fit = self._fitted(state) if with_model or self.test is not None else None
         seconds = {} if fit is None else dict(fit.seconds)
         proba, features = None, None

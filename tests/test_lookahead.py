@@ -115,7 +115,7 @@ def model(X, classes: int, rng, *, width: int = 512, f0: str = "network"):
 def test_ntkcpl_minimises_the_risk_it_says():
     """Every step by hand in float64: pseudo-labels, network, kernel, retraining from scratch."""
     X = blobs(60, 5, seed=8).astype(np.float64)
-    picks = pyal.select(X, strategy="ntkcpl", batch_size=5, random_state=4, t=20.0)
+    picks = pyal.select(X, strategy="ntkcpl", batch_size=5, random_state=4, t=20.0, f0="network")
     rng = np.random.default_rng(4)
     target = cluster_pseudo_labels(X, 5, random_state=rng)
     K, start = model(X, 5, rng)

@@ -9,7 +9,7 @@
 namespace pyal::cpu {
 namespace {
 
-constexpr int64_t block_columns = 2048, panel = 64, most_blocks = 64;
+constexpr int64_t block_columns = 1024, panel = 64, most_blocks = 64;
 using Objective = LookaheadObjective;
 
 inline int64_t up_to(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
@@ -25,14 +25,14 @@ template <class V>
 struct RowState {
   int32_t predicted, target, second;      // class; second: the best other class than predicted
   V f_predicted, f_target, f_second, f_third;
-  V margin;                               // below it no change can move the prediction
+  V margin;                               // below it no change can make another class but the label the prediction
+  V rounding;                             // of a prediction and its change
 };
 
 // What a pass needs of row j as one that is learned; stride entries each.
 template <class V>
 struct Columns {
   V* inverse;                 // 1 / (R_jj + ridge), 0: changes nothing
-  V *most, *least;            // of D_j over all classes
   V *own, *others_most, *others_least;  // of D_j at the label, and over the other classes
   V* label;                   // as a number
   int32_t* label_index;
@@ -59,7 +59,7 @@ struct State {
   int64_t* tied;       // (n,)
   uint8_t* open;       // (n,) a candidate, not yet picked
   V* sums;             // (threads, block_columns)
-  V* classes_buffer;   // (threads, class_stride * lanes)
+  V* classes_buffer;   // (threads, class_stride * (lanes + 1))
   double* packed;      // (threads, 4 * most_learned)
 
   State(const NtkLookaheadParams<T>& params, int threads, Arena& arena)
@@ -80,15 +80,14 @@ struct State {
         diagonal(arena.take<double>(stride)),
         row(arena.take<RowState<V>>(n)),
         column{arena.take<V>(stride), arena.take<V>(stride), arena.take<V>(stride), arena.take<V>(stride),
-               arena.take<V>(stride), arena.take<V>(stride), arena.take<V>(stride), arena.take<int32_t>(stride),
-               arena.take<V>(classes * stride)},
+               arena.take<V>(stride), arena.take<int32_t>(stride), arena.take<V>(classes * stride)},
         parts(arena.take<double>(blocks * stride)),
         primary(arena.take<double>(stride)),
         secondary(arena.take<double>(stride)),
         tied(arena.take<int64_t>(n)),
         open(arena.take<uint8_t>(n)),
         sums(arena.take<V>(threads * block_columns)),
-        classes_buffer(arena.take<V>(threads * class_stride * lanes<V>)),
+        classes_buffer(arena.take<V>(threads * class_stride * (lanes<V> + 1))),
         packed(arena.take<double>(threads * 4 * most_learned)) {}
 
   double given(int64_t i, int64_t j) const { return static_cast<double>(widen(p.R.data[i * n + j])); }
@@ -227,10 +226,13 @@ void describe_row(State<T>& s, int64_t x) {
   row.target = s.p.objective == Objective::agreement || s.p.targets[x] < 0 ? row.predicted
                                                                            : static_cast<int32_t>(s.p.targets[x]);
   row.f_target = f[row.target];
-  // Rounding of f + s D, so that what is left out would not have been found to change either.
-  const V sizes = (row.f_predicted > 0 ? row.f_predicted : -row.f_predicted) + (row.f_second > 0 ? row.f_second : -row.f_second);
-  const V rounding = sizeof(V) == 8 ? V(0x1p-50) : V(0x1p-21);
-  row.margin = s.classes == 1 ? infinity : (row.f_predicted - row.f_second) * (1 - rounding) - sizes * rounding;
+  V largest = 0;
+  for (int64_t c = 0; c < s.classes; ++c) {
+    const V size = f[c] > 0 ? f[c] : -f[c];
+    largest = size > largest ? size : largest;
+  }
+  row.rounding = largest * (sizeof(V) == 8 ? V(0x1p-49) : V(0x1p-20));
+  row.margin = s.classes == 1 ? infinity : row.f_predicted - row.f_second - row.rounding;
 }
 
 template <class T>
@@ -250,8 +252,6 @@ void describe_column(State<T>& s, int64_t j) {
   s.column.own[j] = own;
   s.column.others_most[j] = alone ? V(0) : most;
   s.column.others_least[j] = alone ? V(0) : least;
-  s.column.most[j] = own > most ? own : most;
-  s.column.least[j] = own < least ? own : least;
   s.column.label[j] = static_cast<V>(label);
   s.column.label_index[j] = static_cast<int32_t>(label);
   s.column.inverse[j] = s.determined(j) || !s.open[j] ? V(0) : static_cast<V>(1 / (s.diagonal[j] + s.p.ridge));
@@ -275,16 +275,22 @@ bool describe(State<T>& s, const Control& control) {
 
 // ---- a pass ----
 
+// table[index[0]], table[index[1]], ... of a table of `size` entries, a multiple of the lanes.
 template <class V>
-inline vec<V> gather(const V* from, const int32_t* index) {
+inline vec<V> look_up(const V* table, const int32_t* index, [[maybe_unused]] int64_t size) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 4)
-    return (vec<V>)_mm512_i32gather_ps(_mm512_loadu_si512(index), from, 4);
-  else
-    return (vec<V>)_mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), from, 8);
+  if constexpr (sizeof(V) == 4) {
+    const __m512i at = _mm512_loadu_si512(index);
+    if (size == lanes<V>) return (vec<V>)_mm512_permutexvar_ps(at, (__m512)load(table));
+    if (size == 2 * lanes<V>)
+      return (vec<V>)_mm512_permutex2var_ps((__m512)load(table), at, (__m512)load(table + lanes<V>));
+    return (vec<V>)_mm512_i32gather_ps(at, table, 4);
+  } else {
+    return (vec<V>)_mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), table, 8);
+  }
 #else
   vec<V> out;
-  for (int l = 0; l < lanes<V>; ++l) out[l] = from[index[l]];
+  for (int l = 0; l < lanes<V>; ++l) out[l] = table[index[l]];
   return out;
 #endif
 }
@@ -298,7 +304,8 @@ struct RowPass {
   const V* f;       // (class_stride,) of row x
   const V* gain_predicted;
   const V* gain_target;
-  V* buffer;        // (class_stride, lanes)
+  V* behind;        // (class_stride,) by how much each class is behind the predicted one, +inf for itself
+  V* buffer;        // (classes, lanes)
 
   RowPass(const State<T>& state, int64_t x, V* classes_buffer)
       : s(state),
@@ -306,15 +313,16 @@ struct RowPass {
         f(state.values + x * state.class_stride),
         gain_predicted(state.column.gain + row.predicted * state.stride),
         gain_target(state.column.gain + row.target * state.stride),
-        buffer(classes_buffer) {}
+        behind(classes_buffer),
+        buffer(classes_buffer + state.class_stride) {
+    for (int64_t c = 0; c < s.class_stride; ++c) behind[c] = row.f_predicted - f[c];
+    behind[row.predicted] = static_cast<V>(__builtin_inf());
+  }
 
   template <Objective objective>
   void add(vec<V> change, int64_t j, V* sum) const {
     if constexpr (objective == Objective::risk || objective == Objective::agreement) {
-      const vec<V> at = load(gain_predicted + j);
-      const vec<V> rise = maximum(change * (load(s.column.most + j) - at), change * (load(s.column.least + j) - at));
-      const uint32_t doubt = lane_mask(rise >= splat(row.margin));
-      if (doubt) decide(change, at, j, doubt, sum);
+      count(change, j, sum);
     } else if constexpr (objective == Objective::soft_risk) {
       const vec<V> step = change * load(gain_target + j);
       store(sum, load(sum) + step * (step - splat(2 - 2 * row.f_target)));
@@ -325,10 +333,35 @@ struct RowPass {
     }
   }
 
-  // Adds 1 where the target is no longer met, -1 where it is met now.
-  [[gnu::noinline]] void decide(vec<V> change, vec<V> at_predicted, int64_t j, uint32_t doubt, V* sum) const {
+  // Adds 1 where the target is no longer met, -1 where it is met now. Where no class but the label can overtake the
+  // predicted one, the label's own lead decides.
+  void count(vec<V> change, int64_t j, V* sum) const {
+    const vec<V> at = load(gain_predicted + j);
+    const vec<V> others =
+        maximum(change * (load(s.column.others_most + j) - at), change * (load(s.column.others_least + j) - at));
+    const vec<V> own = change * (load(s.column.own + j) - at);
+    const vec<V> lead = own - look_up(behind, s.column.label_index + j, s.class_stride);
+    const auto open = others >= splat(row.margin), overtakes = lead > splat(row.rounding);
+    const uint32_t doubt = lane_mask(open) | (lane_mask(lead >= splat(-row.rounding)) & ~lane_mask(overtakes));
+    const uint32_t moved = lane_mask(overtakes);
+    if (!(doubt | moved)) return;
+    const vec<V> zero = splat(V(0));
+    vec<V> delta;
+    if (row.predicted == row.target)
+      delta = overtakes ? splat(V(1)) : zero;
+    else
+      delta = overtakes ? (load(s.column.label + j) == splat(static_cast<V>(row.target)) ? splat(V(-1)) : zero) : zero;
+    if (!doubt) {
+      store(sum, load(sum) + delta);
+      return;
+    }
+    decide(change, at, j, doubt, delta, sum);
+  }
+
+  // The same where other classes may overtake: p, y and t against a bound on all others, then every class.
+  [[gnu::noinline]] void decide(vec<V> change, vec<V> at_predicted, int64_t j, uint32_t doubt, vec<V> delta, V* sum) const {
     const vec<V> nothing = splat(static_cast<V>(-__builtin_inf())), label = load(s.column.label + j);
-    const vec<V> f_label = gather(f, s.column.label_index + j);
+    const vec<V> f_label = look_up(f, s.column.label_index + j, s.class_stride);
     const vec<V> at_label = f_label + change * load(s.column.own + j);
     const vec<V> at_target = splat(row.f_target) + change * load(gain_target + j);
     vec<V> rival = label == splat(static_cast<V>(row.target)) ? nothing : at_label;
@@ -338,15 +371,16 @@ struct RowPass {
     const vec<V> others = next + maximum(change * load(s.column.others_most + j), change * load(s.column.others_least + j));
     const V rounding = sizeof(V) == 8 ? V(0x1p-50) : V(0x1p-21);
     const vec<V> limit = others + (maximum(next, -next) + maximum(others, -others)) * rounding;
-    const auto lost = at_target < rival;
-    const auto met = at_target > maximum(rival, limit);
+    const uint32_t lost = lane_mask(at_target < rival), met = lane_mask(at_target > maximum(rival, limit)) & ~lost;
     const V before = row.predicted != row.target ? V(1) : V(0);
-    const vec<V> delta = lost ? splat(1 - before) : (met ? splat(-before) : splat(V(0)));
-    store(sum, load(sum) + delta);
-    for (uint32_t left = doubt & ~lane_mask(lost) & ~lane_mask(met); left; left &= left - 1) {
+    V deltas[lanes<V>];
+    store(deltas, delta);
+    for (uint32_t left = doubt; left; left &= left - 1) {
       const int l = lowest_bit(left);
-      sum[l] += (target_is_met(change[l], j + l) ? V(0) : V(1)) - before;
+      const bool is_met = (met >> l & 1) || (!(lost >> l & 1) && target_is_met(change[l], j + l));
+      deltas[l] = (is_met ? V(0) : V(1)) - before;
     }
+    store(sum, load(sum) + load(deltas));
   }
 
   bool target_is_met(V change, int64_t j) const {
@@ -404,8 +438,8 @@ inline auto load_columns(const S* from, int64_t count) {
 // Row x of the source (R itself, or the working copy) in columns [first, last): brought up to date, kept where `keep`, and
 // handed on as s_xj.
 template <Objective objective, bool keep, class T, class S>
-void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64_t x, int64_t first, int64_t last,
-               compute_t<T>* sum) {
+void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64_t source_stride, int64_t x, int64_t first,
+               int64_t last, compute_t<T>* sum) {
   using V = compute_t<T>;
   constexpr int group = 4;
   V own[lookahead_pending];
@@ -415,7 +449,11 @@ void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64
     picks[i] = s.recent_pick(s.written + i);
     own[i] = picks[i][x];
   }
+  // The same columns of the next row: a block is too short for the hardware to see them coming.
+  const char* next = reinterpret_cast<const char*>(source + (x + 1 < s.n ? source_stride : 0));
   for (int64_t j = first; j < last; j += group * lanes<V>) {
+    for (int64_t byte = 0; byte < group * lanes<V> * static_cast<int64_t>(sizeof(S)); byte += 64)
+      __builtin_prefetch(next + j * static_cast<int64_t>(sizeof(S)) + byte);
     vec<V> value[group];
     if (j + group * lanes<V> <= s.n) {
 #pragma GCC unroll 4
@@ -446,8 +484,8 @@ bool score_all(const State<T>& s, const S* source, int64_t source_stride, const 
       const int64_t last = least_of(first + block_columns, s.stride);
       for (int64_t j = first; j < last; ++j) sum[j - first] = 0;
       for (int64_t x = block * s.block_rows; x < least_of((block + 1) * s.block_rows, s.n); ++x) {
-        const RowPass<T> pass(s, x, s.classes_buffer + worker * s.class_stride * lanes<V>);
-        score_row<objective, keep>(s, pass, source + x * source_stride, x, first, last, sum);
+        const RowPass<T> pass(s, x, s.classes_buffer + worker * s.class_stride * (lanes<V> + 1));
+        score_row<objective, keep>(s, pass, source + x * source_stride, source_stride, x, first, last, sum);
       }
       for (int64_t j = first; j < last; ++j) s.parts[block * s.stride + j] = static_cast<double>(sum[j - first]);
     }
@@ -598,7 +636,7 @@ bool ntk_lookahead(const NtkLookaheadParams<T>& p, void* scratch, const Control&
   for (int64_t i = 0; i < s.n * s.classes; ++i) s.f[i] = p.f[i];
   for (int64_t j = 0; j < s.stride; ++j) {
     s.diagonal[j] = j < s.n ? s.given(j, j) : 0;
-    s.column.inverse[j] = s.column.most[j] = s.column.least[j] = s.column.own[j] = 0;
+    s.column.inverse[j] = s.column.own[j] = 0;
     s.column.others_most[j] = s.column.others_least[j] = s.column.label[j] = 0;
     s.column.label_index[j] = 0;
     for (int64_t c = 0; c < s.classes; ++c) s.column.gain[c * s.stride + j] = 0;

@@ -18,8 +18,9 @@
 // so that neither u, f nor the diagonal drift. Scores are computed in compute_t<T> from a working copy of R, which takes `pending`
 // picks at once (until then they are subtracted on the fly, so a pick costs one read of R and a write every `pending` picks)
 // and is made anew in double from R and all u every `refresh` picks.
-// Pruning: row x keeps its class p whatever its other classes are, if s_xj (max_c D_jc - D_jp) and s_xj (min_c D_jc - D_jp) stay
-// below its margin; then p, y_j and t_x decide against a bound on all others; only what is still open looks at every class.
+// Pruning: where s_xj (D_jc - D_jp) stays below the margin of row x for every class c but the label y_j, only y_j can overtake the
+// predicted class p, and one comparison tells; else p, y_j and t_x decide against a bound on all others; only what is
+// still open looks at every class.
 // Memory: 8 n (learned + picked) + O(n classes) bytes, and n^2 compute_t<T> where more than `pending` rows are learned.
 #pragma once
 #include "../storage.hpp"

@@ -41,7 +41,7 @@ def ntkcpl(
     width: int = 512,
     depth: int = 1,
     t: float | None = None,
-    f0: str = "network",
+    f0: str = "zero",
 ) -> NDArray[np.int64]:
     """Each pick leaves the fewest rows that the model, trained on cluster pseudo-labels, would get wrong.
 
@@ -54,8 +54,9 @@ def ntkcpl(
     paper's 10,000.
 
     The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions
-    starting from its outputs (f0="network") or from 0 (f0="zero"); or the kernel of infinite width with `depth` hidden
-    layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of 1e-6 of the
+    starting from 0 (f0="zero", the network less a frozen copy of itself) or from its outputs (f0="network", the
+    paper's; its noise cost 3 to 8 points at 20 labels on digits and FashionMNIST); or the kernel of infinite width with
+    `depth` hidden layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of 1e-6 of the
     mean of the kernel's diagonal; else ridge 1 / t, which stands in for stopping at t (the paper does not say what it
     uses). Ties in the number of wrong rows go to the lower squared error. Memory O(N) and the kernel of subset and
     labelled rows, twice.
