@@ -56,10 +56,10 @@ def ntkcpl(
     The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions
     starting from 0 (f0="zero", the network less a frozen copy of itself) or from its outputs (f0="network", the
     paper's; its noise cost 3 to 8 points at 20 labels on digits and FashionMNIST); or the kernel of infinite width with
-    `depth` hidden layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of 1e-6 of the
-    mean of the kernel's diagonal; else ridge 1 / t, which stands in for stopping at t (the paper does not say what it
-    uses). Ties in the number of wrong rows go to the lower squared error. Memory O(N) and the kernel of subset and
-    labelled rows, twice.
+    `depth` hidden layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of
+    1e-6 of the mean of the kernel's diagonal; else ridge 1 / t, which stands in for stopping at t (the paper does not
+    say what it uses). Ties in the number of wrong rows go to the lower squared error. Memory O(N) and the kernel of
+    subset and labelled rows, twice.
     """
     if cluster_on not in ("self", "al"):
         raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
