@@ -211,7 +211,7 @@ void describe_row(State<T>& s, int64_t x) {
   RowState<V>& row = s.row[x];
   row.predicted = static_cast<int32_t>(s.predicted(x));
   row.second = -1;
-  row.f_second = row.f_third = -infinity;
+  row.f_second = row.f_third = V(-1e30);  // below every prediction, and finite: bounds are made of it
   for (int64_t c = 0; c < s.classes; ++c) {
     if (c == row.predicted) continue;
     if (f[c] > row.f_second) {
