@@ -304,7 +304,7 @@ struct RowPass {
   const V* f;       // (class_stride,) of row x
   const V* gain_predicted;
   const V* gain_target;
-  V* behind;        // (class_stride,) by how much each class is behind the predicted one, +inf for itself
+  V* behind;        // (class_stride,) by how much each class is behind the predicted one, at least; +inf for itself
   V* buffer;        // (classes, lanes)
 
   RowPass(const State<T>& state, int64_t x, V* classes_buffer)
@@ -315,7 +315,7 @@ struct RowPass {
         gain_target(state.column.gain + row.target * state.stride),
         behind(classes_buffer),
         buffer(classes_buffer + state.class_stride) {
-    for (int64_t c = 0; c < s.class_stride; ++c) behind[c] = row.f_predicted - f[c];
+    for (int64_t c = 0; c < s.class_stride; ++c) behind[c] = row.f_predicted - f[c] - row.rounding;
     behind[row.predicted] = static_cast<V>(__builtin_inf());
   }
 
@@ -333,33 +333,32 @@ struct RowPass {
     }
   }
 
-  // Adds 1 where the target is no longer met, -1 where it is met now. Where no class but the label can overtake the
-  // predicted one, the label's own lead decides.
+  // Adds 1 where the target is no longer met, -1 where it is met now.
   void count(vec<V> change, int64_t j, V* sum) const {
-    const vec<V> at = load(gain_predicted + j);
-    const vec<V> others =
-        maximum(change * (load(s.column.others_most + j) - at), change * (load(s.column.others_least + j) - at));
-    const vec<V> own = change * (load(s.column.own + j) - at);
-    const vec<V> lead = own - look_up(behind, s.column.label_index + j, s.class_stride);
-    const auto open = others >= splat(row.margin), overtakes = lead > splat(row.rounding);
-    const uint32_t doubt = lane_mask(open) | (lane_mask(lead >= splat(-row.rounding)) & ~lane_mask(overtakes));
-    const uint32_t moved = lane_mask(overtakes);
-    if (!(doubt | moved)) return;
-    const vec<V> zero = splat(V(0));
-    vec<V> delta;
-    if (row.predicted == row.target)
-      delta = overtakes ? splat(V(1)) : zero;
-    else
-      delta = overtakes ? (load(s.column.label + j) == splat(static_cast<V>(row.target)) ? splat(V(-1)) : zero) : zero;
-    if (!doubt) {
-      store(sum, load(sum) + delta);
+    const vec<V> at = load(gain_predicted + j), zero = splat(V(0));
+    if (row.predicted != row.target) {  // it stays unmet where it does not even overtake the predicted class
+      const vec<V> lead = change * (load(gain_target + j) - at);
+      const auto doubt = lead >= splat(row.f_predicted - row.f_target - row.rounding);
+      if (lane_mask(doubt)) decide(change, at, j, doubt, zero, sum);
       return;
     }
-    decide(change, at, j, doubt, delta, sum);
+    const vec<V> others =
+        maximum(change * (load(s.column.others_most + j) - at), change * (load(s.column.others_least + j) - at));
+    const vec<V> lead = change * (load(s.column.own + j) - at) - look_up(behind, s.column.label_index + j, s.class_stride);
+    const auto near = maximum(others - splat(row.margin), lead) >= zero;
+    if (!lane_mask(near)) return;
+    const auto overtaken = lead > splat(2 * row.rounding);  // by the label: lost, whatever the others do
+    const vec<V> delta = overtaken ? splat(V(1)) : zero;
+    const auto doubt = near & ~overtaken;
+    if (lane_mask(doubt))
+      decide(change, at, j, doubt, delta, sum);
+    else
+      store(sum, load(sum) + delta);
   }
 
-  // The same where other classes may overtake: p, y and t against a bound on all others, then every class.
-  [[gnu::noinline]] void decide(vec<V> change, vec<V> at_predicted, int64_t j, uint32_t doubt, vec<V> delta, V* sum) const {
+  // The lanes in doubt instead of their delta: p, y and t against a bound on all others, then every class.
+  template <class Mask>
+  [[gnu::noinline]] void decide(vec<V> change, vec<V> at_predicted, int64_t j, Mask doubt, vec<V> delta, V* sum) const {
     const vec<V> nothing = splat(static_cast<V>(-__builtin_inf())), label = load(s.column.label + j);
     const vec<V> f_label = look_up(f, s.column.label_index + j, s.class_stride);
     const vec<V> at_label = f_label + change * load(s.column.own + j);
@@ -371,16 +370,14 @@ struct RowPass {
     const vec<V> others = next + maximum(change * load(s.column.others_most + j), change * load(s.column.others_least + j));
     const V rounding = sizeof(V) == 8 ? V(0x1p-50) : V(0x1p-21);
     const vec<V> limit = others + (maximum(next, -next) + maximum(others, -others)) * rounding;
-    const uint32_t lost = lane_mask(at_target < rival), met = lane_mask(at_target > maximum(rival, limit)) & ~lost;
+    const auto lost = at_target < rival, met = at_target > maximum(rival, limit);
     const V before = row.predicted != row.target ? V(1) : V(0);
-    V deltas[lanes<V>];
-    store(deltas, delta);
-    for (uint32_t left = doubt; left; left &= left - 1) {
+    const vec<V> decided = lost ? splat(1 - before) : splat(-before);
+    store(sum, load(sum) + (doubt ? decided : delta));
+    for (uint32_t left = lane_mask(doubt & ~(lost | met)); left; left &= left - 1) {
       const int l = lowest_bit(left);
-      const bool is_met = (met >> l & 1) || (!(lost >> l & 1) && target_is_met(change[l], j + l));
-      deltas[l] = (is_met ? V(0) : V(1)) - before;
+      if (!target_is_met(change[l], j + l)) sum[l] += 1;
     }
-    store(sum, load(sum) + load(deltas));
   }
 
   bool target_is_met(V change, int64_t j) const {
