@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peers import peers_of
+from peers_ntk import peers_of
 from pools import Pool, make_pool
 from registry import Peer
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import test_structure as rules
 
-KERNEL_FILES = sorted(path.name for path in (rules.ROOT / "csrc/kernels").glob("*.*"))
+KERNEL_FILES = sorted(
+    path.name for path in (rules.ROOT / "csrc/kernels").glob("*.*") if path.suffix in (".hpp", ".cpp", ".cu")
+)
 
 
 @pytest.fixture
