@@ -30,9 +30,9 @@ class Nearest {
 
   // For the rows list[0 .. count): best[i] and index[i] are lowered where a centre is nearer than best (in: +inf, or the
   // outcome of other centres; index may be nullptr); lower[i], where given, becomes a lower bound on the Euclidean distance to
-  // every centre but index[i]. All indexed by position of the row.
+  // every centre but index[i]. All indexed by position of the row. before, after: how far the kernel is, for its progress.
   bool run(const RowList<T>& list, int64_t count, const RowList<B>& centers, int64_t k, const Frame<T>& frame, V* best,
-           int64_t* index, V* lower, const Control& control) {
+           int64_t* index, V* lower, const Control& control, double before = -1, double after = -1) {
     const Frame<B> center_frame = {frame.origin, frame.scale};
     const float slack = filter_slack(d_);
     constexpr int64_t groups = 8;  // of rows, per work item
@@ -60,7 +60,12 @@ class Nearest {
                               wobble(a.sqnorm[r], a.lost[r], slack), c + r * stride, stride, best, index, lower);
         }
       };
-      if (!parallel_for(control, (count + groups * Filter::rows - 1) / (groups * Filter::rows), item)) return false;
+      const auto reached = [&](int64_t center) {
+        return before < 0 ? before : before + (after - before) * static_cast<double>(center) / static_cast<double>(k);
+      };
+      if (!parallel_for(control, (count + groups * Filter::rows - 1) / (groups * Filter::rows), item, reached(k0),
+                        reached(at_most(k0 + chunk_, k))))
+        return false;
     }
     return true;
   }

@@ -38,9 +38,10 @@ struct Stored {
   V sqnorm, lost;
 };
 
-// accumulate(sum, a value of an A row in every lane, a vector of B rows) for all K::rows x K::cols pairs, in registers.
+// accumulate(sum, a value of an A row in every lane, a vector of B rows) for all K::rows x K::cols pairs, in registers; c is
+// set, or added to.
 template <class K, class V, class Accumulate>
-[[gnu::always_inline]] inline void accumulate_group(const V* a, const V* b, int64_t words, V* c, int64_t stride,
+[[gnu::always_inline]] inline void accumulate_group(const V* a, const V* b, int64_t words, V* c, int64_t stride, bool add,
                                                     Accumulate accumulate) {
   vec<V> sums[K::rows][K::col_vecs] = {};
   for (int64_t w = 0; w < words; ++w, a += K::rows, b += K::cols) {
@@ -57,8 +58,14 @@ template <class K, class V, class Accumulate>
 #pragma GCC unroll 16
   for (int i = 0; i < K::rows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < K::col_vecs; ++j) store(c + i * stride + j * lanes<V>, sums[i][j]);
+    for (int j = 0; j < K::col_vecs; ++j) {
+      V* at = c + i * stride + j * lanes<V>;
+      store(at, add ? load(at) + sums[i][j] : sums[i][j]);
+    }
 }
+
+// Rounding errors grow with the length of a sum: longer ones are sums of sums over so many columns.
+constexpr int64_t longest_sum = 512;
 
 template <class V>
 struct Product {
@@ -75,7 +82,9 @@ struct Product {
   static void end() {}
 
   static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride) {
-    accumulate_group<Product>(a, b, words, c, stride, [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
+    for (int64_t w = 0; w < words; w += longest_sum)
+      accumulate_group<Product>(a + w * rows, b + w * cols, words - w < longest_sum ? words - w : longest_sum, c, stride, w > 0,
+                                [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
   }
   static Stored<V> words_from(const V* centered, int64_t d, V* out) {
     std::memcpy(out, centered, static_cast<size_t>(d) * sizeof(V));
@@ -158,7 +167,7 @@ inline void Product<float>::interleave<32>(const float* group, int64_t words, fl
 template <class V>
 struct Difference : Product<V> {
   static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride) {
-    accumulate_group<Difference>(a, b, words, c, stride, [](vec<V>& sum, vec<V> x, vec<V> y) {
+    accumulate_group<Difference>(a, b, words, c, stride, false, [](vec<V>& sum, vec<V> x, vec<V> y) {
       const vec<V> difference = y - x;
       sum += difference * difference;
     });

@@ -48,6 +48,15 @@ def load() -> ModuleType:
     return _built(capabilities)
 
 
+def cached() -> list[Path]:
+    """The modules in the cache whose build was finished, newest first; nothing is built or loaded.
+
+    A folder's name does not tell which sources and GPUs it was built for, so `load` may yet build another one.
+    """
+    finished = sorted(_cache().glob(f"{_NAME}-*/finished"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.with_name(f"{_NAME}.so") for path in finished]
+
+
 def runs_on(architectures: Iterable[str], capability: Capability) -> bool:
     """Whether code for these architectures, in CMake's words (80-real, 90, 90a, 100-virtual), runs on such a GPU."""
     return any(_word_runs_on(word, capability) for word in architectures)
@@ -134,6 +143,10 @@ def _key(sources: Path, home: Path, capabilities: list[Capability]) -> str:
     return f"{_NAME}-{digest.hexdigest()[:24]}"
 
 
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyal"
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One process at a time; the lock of a process that dies is free again."""
@@ -146,7 +159,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _built(capabilities: list[Capability]) -> ModuleType:
     home, sources = toolkit(), _source_folder()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyal"
+    cache = _cache()
     folder = cache / _key(sources, home, capabilities)
     library = folder / f"{_NAME}.so"
     finished = folder / "finished"

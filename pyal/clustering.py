@@ -14,9 +14,9 @@ from pyal import _cpu
 from pyal.arguments import generator, number, size
 from pyal.arrays import BLOCK_ELEMENTS, Rows, as_numpy, cast, empty, first_few, on_device, widened
 from pyal.constraints import Components, components
-from pyal.launch import run
+from pyal.launch import Progress, run
 from pyal.lloyd import lloyd
-from pyal.rows import greedy_arguments, rows, sqnorms, value_dtype
+from pyal.rows import greedy_arguments, rows, rows_and_norm, sqnorms, value_dtype
 
 
 def d2_sampling(
@@ -45,13 +45,12 @@ def d2_sampling(
         raise ValueError(f"first must be 'largest' or 'uniform'; got {first!r}")
     factor, columns = None, 0
     if q is not None:
-        Q = rows(q, "q", device=X.device)
+        Q, sqnorm = rows_and_norm(q, "q", device=X.device)
         if Q.n != X.n:
             raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
         wide = widened(Q, "float64" if Q.dtype == "float64" else "float32").array
-        largest = float(abs(wide).max())
-        if not 1e-6 < largest < 1e6:  # a power of two changes no probability, and keeps the products of norms in range
-            wide = wide * 2.0 ** -float(np.frexp(largest)[1])
+        if not 1e-12 < sqnorm < 1e12:  # a power of two changes no probability, and keeps the products of norms in range
+            wide = wide * 2.0 ** -float(np.frexp(float(abs(wide).max()))[1])
         factor, columns = cast(wide, value_dtype(X)), Q.d
     rng = generator(random_state)
     first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
@@ -177,8 +176,13 @@ def _iteration(X: Rows, max_iter: Any, tol: Any, n_jobs: int | None) -> Callable
     """`lloyd` on X, all but its first centres."""
     max_iter, tol = size(max_iter, "max_iter", 1), number(tol, "tol", low=-1e-300)
     mean_sqnorm = float(sqnorms(X, n_jobs=n_jobs).sum()) / X.n if tol > 0 else 0.0
-    assign = partial(run, "kmeans_assign", X, n_jobs)
-    return partial(lloyd, X, assign=assign, max_iter=max_iter, tol=tol, mean_sqnorm=mean_sqnorm)
+
+    def iterate(centers: Any, fix: Callable[[Any], Any] | None = None) -> tuple[Any, Any, float]:
+        with Progress("kmeans", max_iter + 1) as progress:
+            assign = partial(run, "kmeans_assign", X, n_jobs, progress=progress)
+            return lloyd(X, centers, assign=assign, max_iter=max_iter, tol=tol, mean_sqnorm=mean_sqnorm, fix=fix)
+
+    return iterate
 
 
 def _placing(X: Rows, linked: Components, order: Any, relaxed: Any, n_jobs: int | None) -> Callable[[Any], Any]:

@@ -9,6 +9,8 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from pyal import _cuda_build
+
 OPTIONAL = (
     "torch",
     "torchvision",
@@ -61,7 +63,11 @@ def _threads() -> int:
 
 def _cuda() -> str:
     if importlib.util.find_spec("pyal._cuda") is None:
-        return "not built (no nvcc at install time, or PYAL_CUDA=OFF)"
+        built_since = _cuda_build.cached()
+        if not built_since:
+            return "not built (no nvcc at install time, or PYAL_CUDA=OFF)"
+        others = f" and {len(built_since) - 1} more" if len(built_since) > 1 else ""
+        return f"not installed, but built on first use: {built_since[0]}{others}; {_gpu()}"
     try:
         built: dict[str, Any] = importlib.import_module("pyal._cuda").build_info()
     except (ImportError, OSError) as error:

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +20,37 @@ from pyal.arrays import Rows, address, empty
 _MOST_THREADS = 256
 
 
-class _Progress:
-    """A tqdm bar on a terminal, for calls that have run a second already."""
+class Progress:
+    """A tqdm bar on a terminal for what has run a second already: one kernel, or at most so many in a row."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, kernels: int = 1) -> None:
         self.title, self.begun = title, time.monotonic()
+        self.kernels, self.finished = kernels, 0
         self.bar: Any = None
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
     def __call__(self, done: float) -> None:
+        """What a kernel calls about every 50 ms: the share of it that is done."""
+        percent = 100 * min(1.0, (self.finished + done) / self.kernels)
         if self.bar is None and time.monotonic() - self.begun > 1:
             from tqdm import tqdm
 
             self.bar = tqdm(
                 desc=f"pyal {self.title}",
                 total=100,
+                initial=percent,
                 unit="%",
                 leave=False,
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
             )
         if self.bar is not None:
-            self.bar.update(100 * done - self.bar.n)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+            self.bar.update(percent - self.bar.n)
 
 
 @functools.cache
@@ -115,8 +123,11 @@ def _cgroup_bytes() -> int | None:
     return None
 
 
-def run(kernel: str, X: Rows, n_jobs: int | None, **arguments: Any) -> None:
-    """Runs csrc/kernels/<kernel> on X; arrays among the arguments are handed over by address, outputs included."""
+def run(kernel: str, X: Rows, n_jobs: int | None, *, progress: Progress | None = None, **arguments: Any) -> None:
+    """Runs csrc/kernels/<kernel> on X; arrays among the arguments are handed over by address, outputs included.
+
+    progress: the bar of a series of kernels that this one is part of; default one of its own.
+    """
     fields = {"X": X.address, "n": X.n, "d": X.d, **{name: address(value) for name, value in arguments.items()}}
     threads = thread_count(n_jobs)
     if X.device != "cpu":
@@ -130,11 +141,9 @@ def run(kernel: str, X: Rows, n_jobs: int | None, **arguments: Any) -> None:
         scratch = empty((getattr(module, kernel + "_scratch")(X.dtype, fields, runtime),), "uint8", X.device)
         getattr(module, kernel)(X.dtype, fields, address(scratch), runtime)
         return
-    progress = _Progress(kernel) if sys.stderr is not None and sys.stderr.isatty() else None
-    runtime = {"threads": threads, "progress": progress}
-    scratch = np.empty(getattr(_cpu, kernel + "_scratch")(X.dtype, fields, runtime), np.uint8)
-    try:
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    with Progress(kernel) if progress is None else nullcontext(progress) as bar:
+        runtime = {"threads": threads, "progress": bar if terminal else None}
+        scratch = np.empty(getattr(_cpu, kernel + "_scratch")(X.dtype, fields, runtime), np.uint8)
         getattr(_cpu, kernel)(X.dtype, fields, address(scratch), runtime)
-    finally:
-        if progress is not None:
-            progress.close()
+        bar.finished += 1

@@ -28,17 +28,22 @@ def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
     """
     if isinstance(X, Rows):
         return as_rows(X, name, device=device)
+    return rows_and_norm(X, name, device=device)[0]
+
+
+def rows_and_norm(X: Any, name: str, *, device: Any = None) -> tuple[Rows, float]:
+    """X as `rows` gives it, looked at even where it is a `Rows`, and the largest squared norm."""
     found = as_rows(X, name, device=device)
     if found.n >= 2**31:
         raise ValueError(f"{name} must have fewer than 2**31 rows; got {found.n}")
     norms = as_numpy(sqnorms(found), name)
-    bad = np.flatnonzero(~np.isfinite(norms))
-    if bad.size:
+    largest = float(norms.max())
+    if not np.isfinite(largest):
+        bad = np.flatnonzero(~np.isfinite(norms))
         values = as_numpy(found.take(bad[:5]), name)
         if np.isfinite(values).all():
             raise ValueError(f"{name} must have squared norms that float64 can hold; not so in row {first_few(bad)}")
         raise ValueError(f"{name} must be finite; NaN or infinity in row {first_few(bad)}")
-    largest = float(norms.max())
     if largest > _FLOAT64_SQNORM:
         raise ValueError(
             f"{name} must have squared norms up to {_FLOAT64_SQNORM:g}, for float64 to hold squared "
@@ -46,7 +51,7 @@ def rows(X: Any, name: str = "X", *, device: Any = None) -> Rows:
         )
     if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
         found = widened(found, "float64")
-    return found
+    return found, largest
 
 
 def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from data import blobs
 
 import pyal
-from pyal import cli, files
+from pyal import _cuda_build, cli, files
 
 X = blobs(50, 4)
 P = np.random.default_rng(1).dirichlet(np.ones(3), 50)
@@ -317,6 +319,25 @@ def test_doctor(capsys):
     assert "in use; compiled: " in found["instruction set"]
     assert int(found["threads"]) >= 1
     assert found["_cuda"]
+
+
+def test_doctor_finds_what_was_built_on_first_use(capsys, monkeypatch):
+    """Finished builds only, the newest by name, and none of them is built, loaded or touched."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("cache").resolve()))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyal._cuda" else find(name))
+    monkeypatch.setattr(_cuda_build, "load", lambda: pytest.fail("doctor must not build"))
+    assert re.search(r"^_cuda +not built", run(capsys, "doctor")[1], re.MULTILINE)
+    assert not Path("cache").exists()
+    for age, name in enumerate(["_cuda-killed", "_cuda-new", "_cuda-old"]):
+        folder = Path("cache/pyal", name)
+        folder.mkdir(parents=True)
+        if name != "_cuda-killed":
+            (folder / "finished").touch()
+            os.utime(folder / "finished", (10_000 - age, 10_000 - age))
+    line = next(line for line in run(capsys, "doctor")[1].splitlines() if line.startswith("_cuda"))
+    newest = Path("cache/pyal/_cuda-new/_cuda.so").resolve()
+    assert f"not installed, but built on first use: {newest} and 1 more; " in line
 
 
 def test_demo(capsys):

@@ -1,7 +1,8 @@
 """What holds for every kernel: input forms, threads, memory, input unmodified, Ctrl-C, fork.
 
 Each kernel against its reference: test_kernels_neighbours.py, _greedy.py, _clusters.py, _constrained.py, _assign.py,
-_sampling.py; many small random cases: _random.py; inputs to check on paper: _golden.py; bad input: _errors.py.
+_sampling.py; very wide rows: _wide.py; many small random cases: _random.py; inputs to check on paper: _golden.py; bad
+input: _errors.py.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def assert_same(first, second) -> None:
 def test_every_public_kernel_is_called_here():
     here = {name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__}
     assert {name for name in here if not name.startswith("_")} <= set(kernels.__all__)
-    elsewhere = {"rows", "sqnorms", "ntk_weights", "ntk_outputs", "ntk_lookahead", "recursive_least_squares"}
+    elsewhere = {"rows", "sqnorms", "ntk_weights", "ntk_outputs", "ntk_lookahead"}  # no rows of points in, or no kernel
+    elsewhere |= {"recursive_least_squares"}  # writes into what it is given: test_least_squares.py
     assert set(kernels.__all__) - {name.split()[0] for name in CALLS} == elsewhere
 
 
@@ -248,30 +250,16 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from pyal import kernels
-X = kernels.rows(np.random.default_rng(0).standard_normal((300_000, 64), dtype=np.float32))
+{before}
 print("ready", flush=True)
-kernels.{call}
+{call}
 print("finished", flush=True)
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a child process is POSIX")
-@pytest.mark.parametrize(
-    "call",
-    [
-        "knn(X, 10, n_jobs=2)",
-        "k_center_greedy(X, 150_000, n_jobs=2)",
-        "kmeans(X, 2000, random_state=0, tol=0, max_iter=1000, n_jobs=2)",
-        "d2_sampling(X, 299_000, random_state=0, n_jobs=2)",
-        "ball_cover(X, 1000, 9.0, n_jobs=2)",
-        "herding(X, 1000, bandwidth=8.0, n_jobs=2)",
-        "purity_radius(X, np.arange(300_000) % 2, n_jobs=2)",
-        "ntk(X, X.take(slice(500)), kind='infinite', depth=99, n_jobs=2)",
-    ],
-)
-def test_interrupted_within_a_second(call):
+def check_interrupted(call: str, before: str = "") -> None:
     """Ctrl-C ends a long call with KeyboardInterrupt within about a second (three, on a busy machine)."""
-    code = INTERRUPTED.format(call=call)
+    code = INTERRUPTED.format(call=call, before=before)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -289,6 +277,53 @@ def test_interrupted_within_a_second(call):
         assert time.monotonic() - begin < 3, "too slow to stop"
         assert "KeyboardInterrupt" in err, err
         assert "finished" not in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a child process is POSIX")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "knn(X, 10, n_jobs=2)",
+        "k_center_greedy(X, 150_000, n_jobs=2)",
+        "kmeans(X, 2000, random_state=0, tol=0, max_iter=1000, n_jobs=2)",
+        "d2_sampling(X, 299_000, random_state=0, n_jobs=2)",
+        "ball_cover(X, 1000, 9.0, n_jobs=2)",
+        "herding(X, 1000, bandwidth=8.0, n_jobs=2)",
+        "purity_radius(X, np.arange(300_000) % 2, n_jobs=2)",
+        "ntk(X, X.take(slice(500)), kind='infinite', depth=99, n_jobs=2)",
+    ],
+)
+def test_interrupted_within_a_second(call):
+    check_interrupted(
+        "kernels." + call,
+        before="X = kernels.rows(np.random.default_rng(0).standard_normal((300_000, 64), dtype=np.float32))",
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a child process is POSIX")
+def test_sup_scores_is_interrupted_within_a_second():
+    """The slowest instruction set: with more centres instead, their own distances would take the time."""
+    check_interrupted(
+        "kernels.sup_scores(X, X[:500], np.arange(len(X)) % 500, n_jobs=1)",
+        before="from pyal import _cpu; _cpu.set_isa('baseline'); X = np.ones((600_000, 64), np.float32)\n"
+        "X += np.random.default_rng(0).standard_normal(X.shape, dtype=np.float32)",
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a child process is POSIX")
+@pytest.mark.parametrize(
+    ("strategy", "rows", "options"),
+    [
+        ("coreset", 300_000, "batch_size=150_000"),
+        ("typiclust", 300_000, "batch_size=2000, max_clusters=2000"),
+        ("ntkcpl", 20_000, "batch_size=1000, subset=7000, width=64"),
+    ],
+)
+def test_select_is_interrupted_within_a_second(strategy, rows, options):
+    check_interrupted(
+        f"pyal.select(X, strategy={strategy!r}, {options}, random_state=0, n_jobs=2)",
+        before=f"import pyal; X = np.random.default_rng(0).standard_normal(({rows}, 64), dtype=np.float32)",
+    )
 
 
 def forked(X: np.ndarray, queue) -> None:
@@ -321,15 +356,9 @@ def test_threads_of_python_may_call_at_once():
             np.testing.assert_array_equal(found, wanted)
 
 
-def test_one_column_wide_and_very_wide_rows():
-    """d = 4097 is no multiple of anything, and longer than any block of columns."""
+def test_a_single_column():
     from replay import check_k_center_greedy, check_knn
-    from tolerance import sqdist_rtol
 
-    X = blobs(60, 4097)
-    rtol = sqdist_rtol(X, "float32")
-    check_knn(X, 4, *kernels.knn(X, 4), rtol=rtol)
-    check_k_center_greedy(X, *kernels.k_center_greedy(X, 60), rtol=rtol)
     line = integers(500, 1, largest=2000)  # squares below 2^24
     check_knn(line, 9, *kernels.knn(line, 9))
     check_k_center_greedy(line, *kernels.k_center_greedy(line, 500))

@@ -87,7 +87,7 @@ def test_q_of_any_scale_draws_the_same():
     rng = np.random.default_rng(0)
     X, q = rng.normal(size=(300, 8)).astype(np.float32), rng.normal(size=(300, 4))
     plain = kernels.d2_sampling(X, 20, q=q, random_state=0).tolist()
-    for scale in (2.0**-60, 2.0**60):
+    for scale in (2.0**-600, 2.0**-60, 2.0**60, 2.0**500):
         assert kernels.d2_sampling(X, 20, q=q * scale, random_state=0).tolist() == plain
 
 
