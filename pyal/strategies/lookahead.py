@@ -49,10 +49,10 @@ def ntkcpl(
     Pseudo-labels are made by `pyal.cluster_pseudo_labels` on X (cluster_on="self", better with few labels), or once
     rows are labelled on `features`, the activations of the last classifier (cluster_on="al", better with many). They
     stand for labels everywhere, at labelled rows too. proba, of the last classifier, tells which clusters confuse
-    classes. initial_clusters: the paper's b0, its first budget (20 on CIFAR-10); None: batch_size, at most
-    max_clusters, and at least the columns of proba. max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500
-    CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the clustering. subset: candidates drawn at random, the
-    paper's 10,000.
+    classes. y holds its column numbers, or all of its classes, then in their order. initial_clusters: the paper's b0,
+    its first budget (20 on CIFAR-10); None: batch_size, at most max_clusters, and at least the columns of proba.
+    max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500 CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the
+    clustering. subset: candidates drawn at random, the paper's 10,000.
 
     The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions
     starting from its outputs (f0="network") or from 0 (f0="zero"); or the kernel of infinite width with `depth` hidden
