@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyal import _cpu
 from pyal.arguments import generator, number, size
@@ -135,24 +136,41 @@ def constrained_kmeans(
     >>> constrained_kmeans([[0.0], [1.0], [9.0]], 2, labels=[0, 1, -1], init=[[0.0], [9.0]], random_state=1)[1].tolist()
     [0, 1, 1]
     """
+    found, given_up = constrained_clusters(
+        X, n_clusters, labels, constraints, init, max_iter, tol, random_state, n_jobs
+    )
+    if given_up.size:
+        warnings.warn(
+            f"constrained_kmeans: no cluster of {n_clusters} was left for row {first_few(given_up)}; placed with the "
+            f"nearest centre, against their cannot-link constraints",
+            UserWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def constrained_clusters(
+    X: Any,
+    n_clusters: int,
+    labels: Any,
+    constraints: Any,
+    init: Any = None,
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> tuple[tuple[Any, Any, float], NDArray[np.int64]]:
+    """What `constrained_kmeans` returns, and the ascending rows whose constraints were given up."""
     X, k, start = _start(X, n_clusters, init)
     linked, rng = components(labels, constraints, X.n), generator(random_state)
     iterate = _iteration(X, max_iter, tol, n_jobs)
     seeds = _seeds(X, k, start, rng, n_jobs)
     if linked is None:
-        return iterate(seeds)
+        return iterate(seeds), np.empty(0, np.int64)
     relaxed = empty((linked.n,), "uint8", X.device)
     fix = _placing(X, linked, rng.permutation(linked.n), relaxed, n_jobs)
     found = iterate(seeds, fix=fix)
-    given_up = np.sort(linked.rows[as_numpy(relaxed, "relaxed")[linked.component] > 0])
-    if given_up.size:
-        warnings.warn(
-            f"constrained_kmeans: no cluster of {k} was left for row {first_few(given_up)}; placed with the nearest "
-            f"centre, against their cannot-link constraints",
-            UserWarning,
-            stacklevel=2,
-        )
-    return found
+    return found, np.sort(linked.rows[as_numpy(relaxed, "relaxed")[linked.component] > 0])
 
 
 def _start(X: Any, n_clusters: Any, init: Any) -> tuple[Rows, int, Rows | None]:

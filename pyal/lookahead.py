@@ -50,8 +50,9 @@ def ntk_lookahead(
     made; scores: of every candidate before the first pick, NaN elsewhere. batch_size=0 only scores.
 
     Raises ValueError for R that is not symmetric or not positive semidefinite, as far as that is seen, TypeError or
-    ValueError naming any other argument. R given as `Rows` is not looked at again. Memory: 8 n (learned + picked) +
-    O(n C) bytes, and a working copy of R, (n, n) float32 (float64 for float64), where more than 8 rows are learned.
+    ValueError naming any other argument; f must lie within 1e18 of 0 (1e150 where R is float64). R given as `Rows` is
+    only looked at for its shape. Memory: 8 n (learned + picked) + O(n C) bytes, and a working copy of R, (n, n) float32
+    (float64 for float64), where more than 8 rows are learned.
 
     >>> K = [[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]]
     >>> ntk_lookahead(K, np.zeros((3, 2)), [1, 1, 1], targets=[1, 1, 1], ridge=0.1)[0].tolist()
@@ -61,6 +62,10 @@ def ntk_lookahead(
     n = R.n
     f = _predictions(f, n)
     classes = f.shape[1]
+    _within_range(f, R.dtype)
+    ridge = mean_ridge(R) if ridge is None else number(ridge, "ridge")
+    if ridge < _least_ridge(R.dtype):
+        raise ValueError(f"ridge must be at least {_least_ridge(R.dtype):g} for R in {R.dtype}; got {ridge!r}")
     if objective not in get_args(Objective):
         raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}; got {objective!r}")
     own, wanted = _classes(labels, n, classes, "labels"), _classes(targets, n, classes, "targets")
@@ -95,7 +100,7 @@ def ntk_lookahead(
         n_candidates=allowed.size,
         batch_size=b,
         objective=get_args(Objective).index(objective),
-        ridge=mean_ridge(R) if ridge is None else number(ridge, "ridge"),
+        ridge=ridge,
         positions=positions,
         objectives=objectives,
         scores=scores,
@@ -114,20 +119,20 @@ def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:
 
 
 def mean_ridge(R: Rows) -> float:
-    """The default ridge: 1e-6 of the mean of the diagonal."""
-    return max(1e-6 * float(_diagonal(R).mean()), 1e-300)
+    """The default ridge: 1e-6 of the mean of the diagonal, and of a size that can be divided by."""
+    return max(1e-6 * float((_diagonal(R) / R.n).sum()), _least_ridge(R.dtype))
 
 
 def kernel_matrix(R: Any, name: str = "R") -> Rows:
     """R as `Rows`: square, finite, symmetric, no negative diagonal and no 2 x 2 minor beyond rounding.
 
-    Raises ValueError saying where it is not so. A `Rows` is passed on as it is. Memory: a few MB.
+    Raises ValueError saying where it is not so. A `Rows` is passed on once it is square. Memory: a few MB.
     """
-    if isinstance(R, Rows):
-        return R
     rows = as_rows(R, name)
     if rows.n != rows.d:
         raise ValueError(f"{name} must be square, (n, n); got shape {(rows.n, rows.d)}")
+    if isinstance(R, Rows):
+        return rows
     diagonal = _diagonal(rows)
     bad = np.flatnonzero(~np.isfinite(diagonal))
     if bad.size:
@@ -140,9 +145,11 @@ def kernel_matrix(R: Any, name: str = "R") -> Rows:
     reach += np.sqrt(slack) * float(reach.max())
     for i, j, tile, mirrored in _tiles(rows):
         largest = reach[i, None] * reach[j] * (1 + slack)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is an error, not a warning
+            difference = np.abs(tile - mirrored)
         for wrong, rule in (
-            (~np.isfinite(tile), "be finite"),
-            (~(np.abs(tile - mirrored) <= slack * largest), "be symmetric"),
+            (~(np.isfinite(tile) & np.isfinite(mirrored)), "be finite"),
+            (~(difference <= slack * largest), "be symmetric"),
             (np.abs(tile) > largest, "be positive semidefinite"),
         ):
             if wrong.any():
@@ -183,6 +190,24 @@ def _predictions(f: Any, n: int) -> NDArray[np.float64]:
     if bad.size:
         raise ValueError(f"f must be finite; NaN or infinity in row {first_few(bad)}")
     return found.astype(np.float64)
+
+
+def _within_range(f: NDArray[np.float64], dtype: str) -> None:
+    """ValueError where sums of squares of f would leave the type that R is computed with in."""
+    computed = "float64" if dtype == "float64" else "float32"
+    limit = 1e150 if computed == "float64" else 1e18
+    wrong = np.abs(f).max(axis=1) > limit
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"f must lie within {limit:g} of 0, for {computed} to hold sums of its squares; "
+            f"got {f[row, np.abs(f[row]).argmax()]:g} in row {row}"
+        )
+
+
+def _least_ridge(dtype: str) -> float:
+    """1 / ridge must be finite in the type that R is computed with in: a row of variance 0 is divided by it."""
+    return 4 * float(np.finfo("float64" if dtype == "float64" else "float32").tiny)
 
 
 def _classes(a: Any, n: int, classes: int, name: str) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from pyal import kernels
 from pyal.arguments import generator, size, vector
 from pyal.arrays import Rows, as_numpy
+from pyal.clustering import constrained_clusters
+from pyal.constraints import components
 
 
 def cluster_pseudo_labels(
@@ -35,7 +38,8 @@ def cluster_pseudo_labels(
     X: (n, d), the self-supervised features or the activations of the current classifier. labels: (n,) class numbers, -1
     where there is none. predictions: (n,) class numbers, needed once anything is labelled. constraints: as in
     `kernels.constrained_kmeans`; the paper does not say which, and must-link would put all labels of a class into one
-    cluster. Squared Euclidean distances. Raises ValueError or TypeError naming the argument. Memory O(n + clusters d),
+    cluster; where labels are of more classes than n_initial clusters can keep apart, a UserWarning says so. Squared
+    Euclidean distances. Raises ValueError or TypeError naming the argument. Memory O(n + clusters d),
     and a copy of the rows of the cluster that is split.
 
     >>> cluster_pseudo_labels([[0.0], [0.1], [5.0], [5.1]], 2, random_state=0).tolist() in ([0, 0, 1, 1], [1, 1, 0, 0])
@@ -47,6 +51,7 @@ def cluster_pseudo_labels(
     rng = generator(random_state)
     known = np.full(X.n, -1) if labels is None else _class_numbers(labels, X.n, "labels")
     n_labeled = int((known >= 0).sum())
+    components(np.full(1, -1), constraints, 1)  # what they are is looked at, labelled or not
     if n_labeled == 0:
         return _host(kernels.kmeans(X, k, random_state=rng, n_jobs=n_jobs)[1])
     if predictions is None:
@@ -55,8 +60,15 @@ def cluster_pseudo_labels(
     if predicted[known < 0].min(initial=0) < 0:
         row = int(np.flatnonzero((known < 0) & (predicted < 0))[0])
         raise ValueError(f"predictions must hold a class for every row without a label; got {predicted[row]} at {row}")
-    found = kernels.constrained_kmeans(X, k, labels=known, constraints=constraints, random_state=rng, n_jobs=n_jobs)[1]
-    classes = np.where(known >= 0, known, predicted)
+    (_, found, _), given_up = constrained_clusters(X, k, known, constraints, random_state=rng, n_jobs=n_jobs)
+    if given_up.size:
+        warnings.warn(
+            f"cluster pseudo-labels: {len(np.unique(known[known >= 0]))} classes are labelled and there are {k} "
+            f"initial clusters, so that labels of different classes share some",
+            UserWarning,
+            stacklevel=2,
+        )
+    classes = np.unique(np.where(known >= 0, known, predicted), return_inverse=True)[1]
     return _split_confused(X, _host(found), classes, k, min(n_labeled // 2, most), rng, n_jobs)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import reference
@@ -252,6 +254,9 @@ BAD = {
     "f must be": {"f": np.zeros((3, 2))},
     "f must be (n, C)": {"f": np.zeros(4)},
     "f must be finite": {"f": np.full((4, 2), np.nan)},
+    "f must lie within 1e+18 of 0, for float32": {"R": np.eye(4, dtype=np.float32), "f": np.full((4, 2), 1e19)},
+    "f must lie within 1e+150 of 0": {"f": np.diag([0.0, 1, -1e200, 0])},
+    "ridge must be at least": {"R": np.zeros((4, 4), np.float32), "ridge": 1e-40},
     "f must hold real": {"f": np.full((4, 2), "a")},
     "labels must lie in 0 .. 1": {"labels": [0, 1, 2, 0]},
     "labels must have shape": {"labels": [0, 1]},
@@ -268,8 +273,67 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_bad_input(message):
     given = {"R": np.eye(4), "f": np.zeros((4, 2)), "labels": [0, 1, 0, 1], "batch_size": 1} | BAD[message]
-    with pytest.raises((ValueError, TypeError), match=message.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         kernels.ntk_lookahead(given.pop("R"), given.pop("f"), given.pop("labels"), given.pop("batch_size"), **given)
+
+
+@pytest.mark.parametrize("far", [0, 1100])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite_off_the_diagonal(far, value):
+    """On either side of it, or on both, without a warning from NumPy; also in a tile that holds no diagonal."""
+    for places in ([(far + 2, 1)], [(1, far + 2)], [(1, far + 2), (far + 2, 1)]):
+        R = np.eye(far + 4, dtype=np.float32)
+        for place in places:
+            R[place] = value
+        with pytest.raises(ValueError, match="R must be finite"):
+            kernels.ntk_lookahead(R, np.zeros((len(R), 2)))
+
+
+def test_rows_must_be_square_too():
+    for shape in ((4, 3), (3, 4)):
+        with pytest.raises(ValueError, match="R must be square"):
+            kernels.ntk_lookahead(kernels.rows(np.ones(shape)), np.zeros((shape[0], 2)))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_to_learn(device, dtype, objective):
+    """A kernel of zeros: every candidate leaves all as it is."""
+    f = np.array([[0.25, 0.5], [0.5, 0.25], [0.5, 0.5]])
+    positions, _, scores = host(
+        kernels.ntk_lookahead(
+            put(np.zeros((3, 3)), dtype, device), f, [0, 0, 0], 2, targets=[0, 1, 1], objective=objective
+        )
+    )
+    np.testing.assert_array_equal(positions, [0, 1])
+    expected = reference.lookahead_objective(f, f, np.array([0, 1, 1]), objective)
+    np.testing.assert_allclose(scores, np.full(3, expected), rtol=1e-6)
+
+
+def test_the_simplex_far_from_it(device):
+    """Predictions beside which 1 is lost in float32: their projections are corners, and no error is expected."""
+    K, f, labels, _, labeled = problem(60, 3, seed=1)
+    arguments = {"labeled": labeled, "objective": "expected_risk", "ridge": 0.01}
+    scores = host(kernels.ntk_lookahead(put(K, "float32", device), 1e10 * f, labels, 0, **arguments))[2]
+    np.testing.assert_array_equal(scores[~np.isnan(scores)], 0)
+
+
+def test_scale_of_the_kernel(device):
+    """R and ridge times the same power of two change nothing."""
+    K, f, labels, targets, labeled = problem(60, 3, seed=1)
+    for objective in OBJECTIVES:
+        results = [
+            host(
+                kernels.ntk_lookahead(
+                    put(K * scale, "float32", device), f, labels, 12, labeled=labeled, targets=targets,
+                    objective=objective, ridge=scale / 64,
+                )
+            )
+            for scale in (1.0, 2.0**-100, 2.0**100)
+        ]  # fmt: skip
+        for other in results[1:]:
+            for a, b in zip(results[0], other, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_indefinite_is_found_while_learning(device):

@@ -95,11 +95,34 @@ def test_more_initial_clusters_than_rows():
         ({"labels": [0, -1, -1, -1], "predictions": [0, 0, -1, 0]}, "predictions must hold a class for every row"),
         ({"labels": [0, -1, -1, -1], "predictions": [0.5, 0, 0, 0]}, "predictions must hold integers"),
         ({"labels": [0, 1, -1, -1], "predictions": [0] * 4, "constraints": "never"}, "constraints"),
+        ({"constraints": "never"}, "constraints must be one of"),  # nothing labelled
     ],
 )
 def test_bad_pseudo_label_input(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         cluster_pseudo_labels([[0.0], [1.0], [2.0], [5.0]], **({"n_initial": 2} | arguments))
+
+
+@pytest.mark.filterwarnings("error")
+def test_class_numbers_may_be_large():
+    X, group = four()
+    labels = known(80, np.arange(8), 10**12 + group[:8])
+    arguments = {"n_initial": 4, "max_clusters": 4, "random_state": 0}
+    found = cluster_pseudo_labels(X, labels=labels, predictions=2**62 + group, **arguments)
+    expected = cluster_pseudo_labels(X, labels=known(80, np.arange(8), group[:8]), predictions=4 + group, **arguments)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_more_classes_than_clusters_is_said():
+    """In words that hold where only some rows of X are clustered, and without the kernel's own warning."""
+    X, group = four()
+    y = known(80, np.arange(60, 68), group[60:68])
+    message = r"^cluster pseudo-labels: 4 classes are labelled and there are 3 initial clusters, so that labels of"
+    with pytest.warns(UserWarning, match=message) as caught:
+        cluster_pseudo_labels(X, 3, labels=y, predictions=group)
+    with pytest.warns(UserWarning, match=message) as caught_too:
+        pyal.select(X, y, strategy="ntkcpl", proba=np.eye(4)[group], batch_size=2, initial_clusters=3, subset=20)
+    assert len(caught) == len(caught_too) == 1
 
 
 # ---- the strategies ----
@@ -204,7 +227,9 @@ def test_only_the_subset_is_looked_at():
         ("ntkcpl", {"subset": 0}, "subset must be"),
         ("ntkcpl", {"t": 0.0}, "t must be a positive"),
         ("ntkcpl", {"width": 0}, "width must be"),
-        ("ntkcpl", {"initial_clusters": 0}, "n_initial must be"),
+        ("ntkcpl", {"initial_clusters": 0}, "initial_clusters must be at least 1; got 0"),
+        ("ntkcpl", {"max_clusters": 0}, "max_clusters must be at least 1; got 0"),
+        ("ntkcpl", {"constraints": "never"}, "constraints must be one of"),
         ("lookahead", {"objective": "risk"}, "objective must be one of agreement, output_change, expected_risk"),
         ("lookahead", {"depth": 0, "kernel": "infinite"}, "depth must be"),
     ],
@@ -212,6 +237,43 @@ def test_only_the_subset_is_looked_at():
 def test_bad_options(strategy, options, message):
     with pytest.raises(ValueError, match=message):
         pyal.select(four()[0], strategy=strategy, batch_size=2, random_state=0, **options)
+
+
+def test_all_rows_zero():
+    """A kernel of zeros: nothing can be learned, and the first rows are as good as any."""
+    for strategy in ("ntkcpl", "lookahead"):
+        picks = pyal.select(
+            np.zeros((9, 2), np.float32), strategy=strategy, batch_size=3, kernel="infinite", random_state=0
+        )
+        np.testing.assert_array_equal(picks, [0, 1, 2])
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_with_one_class_the_output_decides(sequential):
+    """Every row keeps its only class: what agrees least is no guide."""
+    X = blobs(60, 5, seed=2)
+    for y in (None, known(60, [4, 5], 3)):
+        arguments = {"strategy": "lookahead", "batch_size": 6, "random_state": 0, "sequential": sequential}
+        picks = pyal.select(X, y, objective="agreement", **arguments)
+        np.testing.assert_array_equal(picks, pyal.select(X, y, objective="output_change", **arguments))
+        assert picks.tolist() != list(range(6))
+
+
+def test_a_long_time_is_no_longer_than_to_the_end():
+    X = blobs(60, 5, seed=2)
+    for strategy in ("ntkcpl", "lookahead"):
+        picks = [pyal.select(X, strategy=strategy, batch_size=6, t=t, random_state=0) for t in (None, 1e12, 1e300)]
+        for other in picks[1:]:
+            np.testing.assert_array_equal(picks[0], other)
+
+
+def test_labels_of_kinds_that_have_no_order():
+    X, group = four()
+    y = np.full(80, None)
+    y[:3] = ["a", 1, "b"]
+    for strategy in ("ntkcpl", "lookahead"):
+        with pytest.raises(TypeError, match="y must hold labels that can be put in order; got int, str"):
+            pyal.select(X, y, strategy=strategy, proba=np.eye(4)[group], batch_size=2)
 
 
 def test_labels_that_fit_no_column_of_proba():

@@ -401,7 +401,8 @@ struct RowPass {
   }
 
   // 1 - the largest entry of the projection of f+ on the simplex: Newton's steps from the left on the threshold are exact
-  // after at most as many as there are classes.
+  // after at most as many as there are classes. The threshold is told from the largest entry on: beside a large one, 1 may be
+  // nothing.
   vec<V> expected_error(vec<V> change, int64_t j) const {
     vec<V> largest = splat(static_cast<V>(-__builtin_inf()));
     for (int64_t c = 0; c < s.classes; ++c) {
@@ -409,11 +410,11 @@ struct RowPass {
       store(buffer + c * lanes<V>, value);
       largest = maximum(largest, value);
     }
-    vec<V> threshold = largest - splat(V(1));
+    vec<V> threshold = splat(V(-1));
     for (int64_t step = 0; step < s.classes; ++step) {
       vec<V> total = splat(V(-1)), count = splat(V(0));
       for (int64_t c = 0; c < s.classes; ++c) {
-        const vec<V> excess = load(buffer + c * lanes<V>) - threshold;
+        const vec<V> excess = load(buffer + c * lanes<V>) - largest - threshold;
         total += maximum(excess, splat(V(0)));
         count += excess > splat(V(0)) ? splat(V(1)) : splat(V(0));
       }
@@ -421,7 +422,7 @@ struct RowPass {
       if (!lane_mask(next > threshold)) break;
       threshold = maximum(next, threshold);
     }
-    return splat(V(1)) - (largest - threshold);
+    return splat(V(1)) + threshold;
   }
 };
 

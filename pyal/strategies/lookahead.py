@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
+from pyal.arguments import size
 from pyal.arrays import Rows, as_numpy
 from pyal.lookahead import Objective, lookahead_room, mean_ridge
 from pyal.pool import Pool
@@ -48,18 +49,18 @@ def ntkcpl(
     Pseudo-labels are made by `pyal.cluster_pseudo_labels` on X (cluster_on="self", better with few labels), or once
     rows are labelled on `features`, the activations of the last classifier (cluster_on="al", better with many). They
     stand for labels everywhere, at labelled rows too. proba, of the last classifier, tells which clusters confuse
-    classes. initial_clusters: the paper's b0, its first budget (20 on CIFAR-10); None: batch_size, at most
-    max_clusters, and at least the columns of proba. max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500
-    CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the clustering. subset: candidates drawn at random, the
-    paper's 10,000.
+    classes. y holds its column numbers, or all of its classes, then in their order. initial_clusters: the paper's b0,
+    its first budget (20 on CIFAR-10); None: batch_size, at most max_clusters, and at least the columns of proba.
+    max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500 CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the
+    clustering. subset: candidates drawn at random, the paper's 10,000.
 
     The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions
     starting from 0 (f0="zero", the network less a frozen copy of itself) or from its outputs (f0="network", the
     paper's; its noise cost 3 to 8 points at 20 labels on digits and FashionMNIST); or the kernel of infinite width with
     `depth` hidden layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of
-    1e-6 of the mean of the kernel's diagonal; else ridge 1 / t, which stands in for stopping at t (the paper does not
-    say what it uses). Ties in the number of wrong rows go to the lower squared error. Memory O(N) and the kernel of
-    subset and labelled rows, twice.
+    1e-6 of the mean of the kernel's diagonal; else ridge 1 / t, but no less, which stands in for stopping at t (the
+    paper does not say what it uses; what counts is t times that diagonal). Ties in the number of wrong rows go to the
+    lower squared error. Memory O(N) and the kernel of subset and labelled rows, twice.
     """
     if cluster_on not in ("self", "al"):
         raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
@@ -68,8 +69,10 @@ def ntkcpl(
         if pool.features is None:
             raise ValueError("strategy 'ntkcpl' with cluster_on='al' needs features= once rows are labelled")
         source = pool.features
+    most = size(max_clusters, "max_clusters", 1)
+    _check_model(kernel, t, f0)
     some = _subset(pool, batch_size, subset, rng)
-    b0 = min(batch_size, max_clusters) if initial_clusters is None else initial_clusters
+    b0 = min(batch_size, most) if initial_clusters is None else size(initial_clusters, "initial_clusters", 1)
     predicted = known = None
     if len(pool.labeled):
         assert pool.proba is not None
@@ -82,7 +85,7 @@ def ntkcpl(
         b0,
         labels=None if known is None else known[rows],
         predictions=None if predicted is None else predicted[rows],
-        max_clusters=max_clusters,
+        max_clusters=most,
         constraints=constraints,
         random_state=rng,
         n_jobs=pool.n_jobs,
@@ -139,14 +142,17 @@ def lookahead(
     """
     if objective not in (allowed := tuple(o for o in get_args(Objective) if o not in ("risk", "soft_risk"))):
         raise ValueError(f"objective must be one of {', '.join(allowed)}; got {objective!r}")
+    _check_model(kernel, t, f0)
     some = _subset(pool, batch_size, subset, rng)
     rows = np.sort(np.concatenate([pool.labeled, some]))
     labels = np.full(rows.size, -1)
     classes = 1
     if pool.y is not None and len(pool.labeled):
-        names, numbers = np.unique(pool.y, return_inverse=True)
+        names, numbers = _class_numbers(pool.y)
         classes = len(names)
         labels[np.searchsorted(rows, pool.labeled)] = numbers
+    if classes == 1 and objective == "agreement":  # all rows keep it: what is left is the tie-break
+        objective = "output_change"
     start, R = _model(pool, rows, classes, kernel, width, depth, f0, rng)
     candidates = np.searchsorted(rows, some)
     picks, _, scores = kernels.ntk_lookahead(
@@ -179,6 +185,15 @@ def _subset(pool: Pool, batch_size: int, subset: int, rng: np.random.Generator) 
     return np.sort(rng.choice(pool.candidates, count, replace=False))
 
 
+def _check_model(kernel: str, t: float | None, f0: str) -> None:
+    if f0 not in ("network", "zero"):
+        raise ValueError(f"f0 must be 'network' or 'zero'; got {f0!r}")
+    if kernel not in ("empirical", "infinite"):
+        raise ValueError(f"kernel must be 'empirical' or 'infinite'; got {kernel!r}")
+    if t is not None and not 0 < t < np.inf:
+        raise ValueError(f"t must be a positive training time, or None for infinity; got {t!r}")
+
+
 def _model(
     pool: Pool,
     rows: NDArray[np.int64],
@@ -190,10 +205,6 @@ def _model(
     rng: np.random.Generator,
 ) -> tuple[Any, Rows]:
     """(predictions before training (m, outputs), kernel) of the head on these rows."""
-    if f0 not in ("network", "zero"):
-        raise ValueError(f"f0 must be 'network' or 'zero'; got {f0!r}")
-    if kernel not in ("empirical", "infinite"):
-        raise ValueError(f"kernel must be 'empirical' or 'infinite'; got {kernel!r}")
     X = pool.X if rows.size == pool.n else pool.X.take(rows)
     start = np.zeros((rows.size, outputs))
     lookahead_room(rows.size, "float64" if X.dtype == "float64" else "float32", X.device, copies=2)
@@ -208,11 +219,7 @@ def _model(
 
 
 def _ridge(R: Rows, t: float | None) -> float:
-    if t is None:
-        return mean_ridge(R)
-    if not 0 < t < np.inf:
-        raise ValueError(f"t must be a positive training time, or None for infinity; got {t!r}")
-    return 1 / float(t)
+    return mean_ridge(R) if t is None else max(1 / float(t), mean_ridge(R))
 
 
 def _predicted(pool: Pool) -> NDArray[np.int64]:
@@ -223,12 +230,22 @@ def _predicted(pool: Pool) -> NDArray[np.int64]:
     return out
 
 
+def _class_numbers(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(the classes in their order, the rank of each label's)."""
+    try:
+        names, numbers = np.unique(y, return_inverse=True)
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
+        raise TypeError(f"y must hold labels that can be put in order; got {kinds}") from None
+    return names, numbers.astype(np.int64, copy=False)
+
+
 def _class_columns(pool: Pool) -> NDArray[np.int64]:
     """The columns of proba that the labels name, or stand for by their rank, as in scikit-learn's classes_."""
     assert pool.y is not None
     assert pool.proba is not None
     columns = pool.proba.shape[-1]
-    names, numbers = np.unique(pool.y, return_inverse=True)
+    names, numbers = _class_numbers(pool.y)
     if all(isinstance(name, (int, float)) and name in range(columns) for name in names.tolist()):
         return pool.y.astype(np.int64)
     if len(names) != columns:
