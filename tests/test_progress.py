@@ -33,7 +33,7 @@ CALLS: dict[str, Callable[[np.ndarray], object]] = {
     "d2_sampling": lambda X: kernels.d2_sampling(X, len(X) // 2, random_state=0, n_jobs=1),
     "ball_cover": lambda X: kernels.ball_cover(X, 100, 6.0, n_jobs=1),
     "herding": lambda X: kernels.herding(X, 100, bandwidth=4.0, n_jobs=1),
-    "sup_scores": lambda X: kernels.sup_scores(X, X[:200], np.arange(len(X)) % 200, n_jobs=1),
+    "sup_scores": lambda X: kernels.sup_scores(X, X[:800], np.arange(len(X)) % 800, n_jobs=1),
     "kmeans": lambda X: kernels.kmeans(X, 100, init=X[:100], tol=0, n_jobs=1),
     "ntk": lambda X: kernels.ntk(X[:3000], X, kind="infinite", n_jobs=1),
     "ntk_lookahead": lambda X: kernels.ntk_lookahead(
