@@ -25,7 +25,8 @@ template <class V>
 struct RowState {
   int32_t predicted, target, second;      // class; second: the best other class than predicted
   V f_predicted, f_target, f_second, f_third;
-  V margin;                               // below it no change can make another class but the label the prediction
+  V f_next;                               // of the best class other than predicted and target
+  V margin;                               // below it no class but the label and the second can overtake the predicted one
   V rounding;                             // of a prediction and its change
 };
 
@@ -205,7 +206,6 @@ bool rebuild(State<T>& s, const Control& control) {
 template <class T>
 void describe_row(State<T>& s, int64_t x) {
   using V = compute_t<T>;
-  const V infinity = static_cast<V>(__builtin_inf());
   V* f = s.values + x * s.class_stride;
   for (int64_t c = 0; c < s.class_stride; ++c) f[c] = c < s.classes ? static_cast<V>(s.f[x * s.classes + c]) : V(0);
   RowState<V>& row = s.row[x];
@@ -232,7 +232,8 @@ void describe_row(State<T>& s, int64_t x) {
     largest = size > largest ? size : largest;
   }
   row.rounding = largest * (sizeof(V) == 8 ? V(0x1p-49) : V(0x1p-20));
-  row.margin = s.classes == 1 ? infinity : row.f_predicted - row.f_second - row.rounding;
+  row.margin = row.f_predicted - row.f_third - row.rounding;
+  row.f_next = row.second == row.target ? row.f_third : row.f_second;
 }
 
 template <class T>
@@ -304,6 +305,7 @@ struct RowPass {
   const V* f;       // (class_stride,) of row x
   const V* gain_predicted;
   const V* gain_target;
+  const V* gain_second;
   V* behind;        // (class_stride,) by how much each class is behind the predicted one, at least; +inf for itself
   V* buffer;        // (classes, lanes)
 
@@ -313,6 +315,7 @@ struct RowPass {
         f(state.values + x * state.class_stride),
         gain_predicted(state.column.gain + row.predicted * state.stride),
         gain_target(state.column.gain + row.target * state.stride),
+        gain_second(state.column.gain + (row.second < 0 ? row.predicted : row.second) * state.stride),
         behind(classes_buffer),
         buffer(classes_buffer + state.class_stride) {
     for (int64_t c = 0; c < s.class_stride; ++c) behind[c] = row.f_predicted - f[c] - row.rounding;
@@ -335,21 +338,45 @@ struct RowPass {
 
   // Adds 1 where the target is no longer met, -1 where it is met now.
   void count(vec<V> change, int64_t j, V* sum) const {
+    if (row.predicted == row.target)
+      count_lost(change, j, sum);
+    else
+      count_met(change, j, sum);
+  }
+
+  // What no class but p, y and another one can reach, beyond the f of that one.
+  vec<V> reach(vec<V> change, int64_t j, vec<V> beyond) const {
+    return maximum(change * (load(s.column.others_most + j) - beyond), change * (load(s.column.others_least + j) - beyond));
+  }
+
+  // Lost for sure where the label or the second class overtakes; the others are far behind.
+  void count_lost(vec<V> change, int64_t j, V* sum) const {
     const vec<V> at = load(gain_predicted + j), zero = splat(V(0));
-    if (row.predicted != row.target) {  // it stays unmet where it does not even overtake the predicted class
-      const vec<V> lead = change * (load(gain_target + j) - at);
-      const auto doubt = lead >= splat(row.f_predicted - row.f_target - row.rounding);
-      if (lane_mask(doubt)) decide(change, at, j, doubt, zero, sum);
-      return;
-    }
-    const vec<V> others =
-        maximum(change * (load(s.column.others_most + j) - at), change * (load(s.column.others_least + j) - at));
-    const vec<V> lead = change * (load(s.column.own + j) - at) - look_up(behind, s.column.label_index + j, s.class_stride);
-    const auto near = maximum(others - splat(row.margin), lead) >= zero;
+    const vec<V> label = change * (load(s.column.own + j) - at) - look_up(behind, s.column.label_index + j, s.class_stride);
+    const vec<V> second = change * (load(gain_second + j) - at) - splat(row.f_predicted - row.f_second - row.rounding);
+    const vec<V> lead = maximum(label, second);
+    const auto near = maximum(reach(change, j, at) - splat(row.margin), lead) >= zero;
     if (!lane_mask(near)) return;
-    const auto overtaken = lead > splat(2 * row.rounding);  // by the label: lost, whatever the others do
-    const vec<V> delta = overtaken ? splat(V(1)) : zero;
-    const auto doubt = near & ~overtaken;
+    const auto lost = lead > splat(2 * row.rounding);
+    const vec<V> delta = lost ? splat(V(1)) : zero;
+    const auto doubt = near & ~lost;
+    if (lane_mask(doubt))
+      decide(change, at, j, doubt, delta, sum);
+    else
+      store(sum, load(sum) + delta);
+  }
+
+  // Unmet as before where the target does not overtake the predicted class; met where it is the label and passes all others.
+  void count_met(vec<V> change, int64_t j, V* sum) const {
+    const vec<V> at = load(gain_predicted + j), step = change * load(gain_target + j);
+    const vec<V> lead = step - change * at - splat(row.f_predicted - row.f_target);
+    const auto near = lead >= splat(-row.rounding);
+    if (!lane_mask(near)) return;
+    const vec<V> zero = splat(V(0));
+    const auto met = (lead > splat(row.rounding)) & (load(s.column.label + j) == splat(static_cast<V>(row.target))) &
+                     (step - reach(change, j, zero) > splat(row.f_next - row.f_target + row.rounding));
+    const vec<V> delta = met ? splat(V(-1)) : zero;
+    const auto doubt = near & ~met;
     if (lane_mask(doubt))
       decide(change, at, j, doubt, delta, sum);
     else

@@ -109,7 +109,8 @@ struct Doubts {
 };
 
 // 1 - the largest entry of the projection of f+ on the simplex, for the columns of a thread: Newton's steps from the left on
-// the threshold are exact after at most as many as there are classes.
+// the threshold are exact after at most as many as there are classes. The threshold is told from the largest entry on:
+// beside a large one, 1 may be nothing.
 template <class V>
 __device__ void add_expected_errors(const State<V>& s, int64_t x, int64_t j, const bool (&inside)[columns<V>],
                                     const V (&change)[columns<V>], V (&sum)[columns<V>]) {
@@ -127,14 +128,14 @@ __device__ void add_expected_errors(const State<V>& s, int64_t x, int64_t j, con
   for (int k = 0; k < K; ++k) largest[k] = -infinity<V>;
   each([&](int k, V value) { largest[k] = max(largest[k], value); });
 #pragma unroll
-  for (int k = 0; k < K; ++k) threshold[k] = largest[k] - 1;
+  for (int k = 0; k < K; ++k) threshold[k] = -1;
   bool moved = true;
   for (int64_t step = 0; moved && step < s.classes; ++step) {
     V total[K], count[K];
 #pragma unroll
     for (int k = 0; k < K; ++k) total[k] = -1, count[k] = 0;
     each([&](int k, V value) {
-      const V excess = value - threshold[k];
+      const V excess = value - largest[k] - threshold[k];
       total[k] += max(excess, V(0));
       count[k] += excess > 0 ? V(1) : V(0);
     });
@@ -148,7 +149,7 @@ __device__ void add_expected_errors(const State<V>& s, int64_t x, int64_t j, con
     }
   }
 #pragma unroll
-  for (int k = 0; k < K; ++k) sum[k] += 1 - (largest[k] - threshold[k]);
+  for (int k = 0; k < K; ++k) sum[k] += 1 + threshold[k];
 }
 
 // Every row of a block of rows against the columns of a thread: j, j + 32, ...
