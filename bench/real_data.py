@@ -80,12 +80,15 @@ def run_seed(
         labeled = rng.choice(len(X), BUDGETS[0], replace=False)
     for budget in BUDGETS:
         if len(labeled) < budget:
-            proba = fitted(X, y, labeled).predict_proba(X) if "proba" in strategy.needs else None
+            needs = strategy.needs + (strategy.needs_once_labeled if len(labeled) else ())
+            proba = fitted(X, y, labeled).predict_proba(X) if "proba" in needs else None
+            known = np.full(len(X), -1)
+            known[labeled] = y[labeled]
             with measure.peak_memory() as peak:
                 begin = time.perf_counter()
                 picks = pyal.select(
                     X,
-                    labeled=labeled,
+                    known,
                     strategy=strategy.name,
                     batch_size=budget - len(labeled),
                     proba=proba,
