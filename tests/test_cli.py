@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import refused, run
 from data import blobs
 
 import pyal
@@ -30,25 +31,6 @@ def folder(tmp_path, monkeypatch):
     np.save("P.npy", P)
     Path("ids.txt").write_text("".join(f"img{i:02d}.png\n" for i in range(50)))
     return tmp_path
-
-
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = cli.main(arguments)
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def refused(capsys, *arguments: str) -> str:
-    """The one sentence that these arguments are answered with."""
-    code, out, err = run(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert len(err.splitlines()) == 1, err
-    assert "Traceback" not in err
-    assert not list(Path().glob(".*.part"))
-    return err
 
 
 def table(text: str) -> list[dict[str, str]]:

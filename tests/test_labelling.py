@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from commands import refused, run
 
 import pyal
-from pyal import cli, files
+from pyal import files
 from pyal.labelling import sheet
 from pyal.labelling.answers import LABELED, SKIPPED, Answer, labels_csv, settle
 from pyal.labelling.batch import Row, read_batch
@@ -50,22 +51,6 @@ def write_csv(path: str, header: list[str], rows: list[list[object]], **options)
 def read_csv(path: str) -> list[dict[str, str]]:
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = cli.main(arguments)
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def refused(capsys, *arguments: str) -> str:
-    code, out, err = run(capsys, *arguments)
-    assert (code, out, len(err.splitlines())) == (2, "", 1), err
-    assert "Traceback" not in err
-    return err
 
 
 def exported(capsys, *arguments: str) -> list[dict]:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import refused, run
 from sklearn.datasets import load_digits
 from sklearn.naive_bayes import GaussianNB
 
 import pyal
-from pyal import cli, config
+from pyal import config
 
 X, Y = load_digits(return_X_y=True)
 CONFIG = {
@@ -67,23 +68,6 @@ def write(**changes) -> str:
     content = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     Path("project/config.json").write_text(json.dumps(content))
     return "project/config.json"
-
-
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = cli.main(arguments)
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def refused(capsys, *arguments: str) -> str:
-    code, out, err = run(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert len(err.splitlines()) == 1, err
-    assert "Traceback" not in err
-    return err
 
 
 def expected(**changes):
