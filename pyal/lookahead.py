@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyal.arguments import number, size, vector
 from pyal.arrays import Rows, as_numpy, as_positions, as_rows, empty, first_few, on_device, widened
 from pyal.launch import room, run
+from pyal.rows import value_dtype
 
 Objective = Literal["risk", "agreement", "soft_risk", "output_change", "expected_risk"]
 
@@ -82,7 +83,7 @@ def ntk_lookahead(
             raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
     b = size(batch_size, "batch_size", 0, allowed.size, " (the number of candidates)")
     if learned.size + b > _PENDING:
-        lookahead_room(n, "float64" if R.dtype == "float64" else "float32", R.device, copies=1)
+        lookahead_room(n, value_dtype(R), R.device, copies=1)
     positions, objectives = empty((b,), "int64", R.device), empty((b,), "float64", R.device)
     scores = on_device(np.full(n, np.nan), R.device)
     indefinite = on_device(np.full(1, -1), R.device)
@@ -165,7 +166,7 @@ def kernel_matrix(R: Any, name: str = "R") -> Rows:
 def _tiles(R: Rows) -> Iterator[tuple[slice, slice, NDArray[np.floating], NDArray[np.floating]]]:
     """Row slice, column slice, R there and R^T there, over the tiles on and above the diagonal, on the host."""
     starts = range(0, R.n, _TILE)
-    dtype = "float64" if R.dtype == "float64" else "float32"
+    dtype = value_dtype(R)
     for i0 in starts:
         for j0 in range(i0, R.n, _TILE):
             i, j = slice(i0, min(i0 + _TILE, R.n)), slice(j0, min(j0 + _TILE, R.n))

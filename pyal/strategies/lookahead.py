@@ -19,6 +19,7 @@ from pyal.arrays import Rows, as_numpy
 from pyal.lookahead import Objective, lookahead_room, mean_ridge
 from pyal.pool import Pool
 from pyal.pseudo_labels import cluster_pseudo_labels
+from pyal.rows import value_dtype
 from pyal.strategies.registry import strategy
 
 
@@ -207,7 +208,7 @@ def _model(
     """(predictions before training (m, outputs), kernel) of the head on these rows."""
     X = pool.X if rows.size == pool.n else pool.X.take(rows)
     start = np.zeros((rows.size, outputs))
-    lookahead_room(rows.size, "float64" if X.dtype == "float64" else "float32", X.device, copies=2)
+    lookahead_room(rows.size, value_dtype(X), X.device, copies=2)
     if kernel == "infinite":
         K = kernels.ntk(X, kind="infinite", depth=depth, n_jobs=pool.n_jobs)
     else:
@@ -215,7 +216,7 @@ def _model(
         K = kernels.ntk(X, weights=weights, n_jobs=pool.n_jobs)
         if f0 == "network":
             start = as_numpy(kernels.ntk_outputs(X, weights), "f0")
-    return start, Rows(K, "float64" if X.dtype == "float64" else "float32", X.device)
+    return start, Rows(K, value_dtype(X), X.device)
 
 
 def _ridge(R: Rows, t: float | None) -> float:
