@@ -63,10 +63,10 @@ def ntk_lookahead(
     n = R.n
     f = _predictions(f, n)
     classes = f.shape[1]
-    _within_range(f, R.dtype)
+    _within_range(f, value_dtype(R))
     ridge = mean_ridge(R) if ridge is None else number(ridge, "ridge")
-    if ridge < _least_ridge(R.dtype):
-        raise ValueError(f"ridge must be at least {_least_ridge(R.dtype):g} for R in {R.dtype}; got {ridge!r}")
+    if ridge < _least_ridge(R):
+        raise ValueError(f"ridge must be at least {_least_ridge(R):g} for R in {R.dtype}; got {ridge!r}")
     if objective not in get_args(Objective):
         raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}; got {objective!r}")
     own, wanted = _classes(labels, n, classes, "labels"), _classes(targets, n, classes, "targets")
@@ -121,7 +121,7 @@ def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:
 
 def mean_ridge(R: Rows) -> float:
     """The default ridge: 1e-6 of the mean of the diagonal, and of a size that can be divided by."""
-    return max(1e-6 * float((_diagonal(R) / R.n).sum()), _least_ridge(R.dtype))
+    return max(1e-6 * float((_diagonal(R) / R.n).sum()), _least_ridge(R))
 
 
 def kernel_matrix(R: Any, name: str = "R") -> Rows:
@@ -193,9 +193,8 @@ def _predictions(f: Any, n: int) -> NDArray[np.float64]:
     return found.astype(np.float64)
 
 
-def _within_range(f: NDArray[np.float64], dtype: str) -> None:
-    """ValueError where sums of squares of f would leave the type that R is computed with in."""
-    computed = "float64" if dtype == "float64" else "float32"
+def _within_range(f: NDArray[np.float64], computed: str) -> None:
+    """ValueError where sums of squares of f would leave the type that is computed in."""
     limit = 1e150 if computed == "float64" else 1e18
     wrong = np.abs(f).max(axis=1) > limit
     if wrong.any():
@@ -206,9 +205,9 @@ def _within_range(f: NDArray[np.float64], dtype: str) -> None:
         )
 
 
-def _least_ridge(dtype: str) -> float:
+def _least_ridge(R: Rows) -> float:
     """1 / ridge must be finite in the type that R is computed with in: a row of variance 0 is divided by it."""
-    return 4 * float(np.finfo("float64" if dtype == "float64" else "float32").tiny)
+    return 4 * float(np.finfo(value_dtype(R)).tiny)
 
 
 def _classes(a: Any, n: int, classes: int, name: str) -> NDArray[np.int64]:
