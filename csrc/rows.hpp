@@ -22,7 +22,7 @@ inline const T* row(const Matrix<T>& X, int64_t i) {
 template <class T>
 inline void prefetch_row(const T* x, int64_t d) {
   const char* bytes = reinterpret_cast<const char*>(x);
-  for (int64_t at = 0; at < d * static_cast<int64_t>(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
+  for (int64_t at = 0; at < d * static_cast<int64_t>(sizeof(T)); at += 64) __builtin_prefetch(bytes + at, 0, 2);
 }
 
 // accumulate(sum[r], a vector of row r, a vector of b, r) over all columns, for `count` rows against one.

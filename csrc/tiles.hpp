@@ -15,6 +15,10 @@
 namespace pyal {
 namespace {
 
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+
 template <class T>
 struct Frame {
   const compute_t<T>* origin;  // (d,)
@@ -31,6 +35,8 @@ struct RowList {
 };
 
 // ---- microkernels: C (rows x cols) = A group * B group over all words ------------------------------------------------
+//
+// run(a, b, words, c, stride, count): where only the first `count` rows are asked for, up to `few` of them cost less.
 
 // What a row became: squared norm of the stored form, and a bound on the Euclidean norm of what storing it lost.
 template <class V>
@@ -77,11 +83,12 @@ struct Product {
   static constexpr int rows = 6, col_vecs = 2;
 #endif
   static constexpr int cols = col_vecs * lanes<V>;
+  static constexpr int few = rows;
   static int64_t words(int64_t d) { return d; }
   static void begin() {}
   static void end() {}
 
-  static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride) {
+  static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride, int64_t = rows) {
     for (int64_t w = 0; w < words; w += longest_sum)
       accumulate_group<Product>(a + w * rows, b + w * cols, words - w < longest_sum ? words - w : longest_sum, c, stride, w > 0,
                                 [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
@@ -92,6 +99,7 @@ struct Product {
   }
   static void pack_a(const V* group, int64_t words, V* panel) { interleave<rows>(group, words, panel); }
   static void pack_b(const V* group, int64_t words, V* panel) { interleave<cols>(group, words, panel); }
+  static int64_t b_index(int64_t w, int64_t r, int64_t) { return w * cols + r; }
 
   template <int count>
   static void interleave(const V* group, int64_t words, V* panel) {
@@ -166,7 +174,7 @@ inline void Product<float>::interleave<32>(const float* group, int64_t words, fl
 // Sums of squared differences instead of products: equal rows are at exactly 0.
 template <class V>
 struct Difference : Product<V> {
-  static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride) {
+  static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride, int64_t = 0) {
     accumulate_group<Difference>(a, b, words, c, stride, false, [](vec<V>& sum, vec<V> x, vec<V> y) {
       const vec<V> difference = y - x;
       sum += difference * difference;
@@ -207,12 +215,15 @@ struct Bf16Words {
   static constexpr int64_t b_stride = 32;
   static int64_t b_offset(int64_t w, int r, int64_t) { return w * 32 + r; }
 #endif
+  static int64_t b_index(int64_t w, int64_t r, int64_t words) {
+    return b_offset(w / 16 * 16, static_cast<int>(r / 16 * 16), words) + w % 16 * b_stride + r % 16;
+  }
 };
 #endif
 
 #if defined(__AMX_BF16__)
 struct Filter : Bf16Words {
-  static constexpr int rows = 32;
+  static constexpr int rows = 32, few = 16;
   static void begin() {
     alignas(64) uint8_t config[64] = {1};
     for (int tile = 0; tile < 8; ++tile) {
@@ -222,7 +233,8 @@ struct Filter : Bf16Words {
     _tile_loadconfig(config);
   }
   static void end() { _tile_release(); }
-  static void run(const word* a, const word* b, int64_t words, float* c, int64_t stride) {
+  static void run(const word* a, const word* b, int64_t words, float* c, int64_t stride, int64_t count = rows) {
+    if (count <= few) return run_few(a, b, words, c, stride);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -250,6 +262,37 @@ struct Filter : Bf16Words {
     _tile_stored(2, c + 16 * stride, bytes);
     _tile_stored(3, c + 16 * stride + 16, bytes);
   }
+  // The first 16 rows only. Four sums again, the instructions take long: those of even and of odd words.
+  static void run_few(const word* a, const word* b, int64_t words, float* c, int64_t stride) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    const word* b1 = b + 16 * words;
+    for (int64_t w = 0; w < words; w += 32, a += 512, b += 512, b1 += 512) {
+      _tile_loadd(4, a, 64);
+      _tile_loadd(6, b, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, b1, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      if (w + 16 == words) break;
+      _tile_loadd(5, a + 256, 64);
+      _tile_loadd(6, b + 256, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_loadd(7, b1 + 256, 64);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    alignas(64) float odd[512];
+    _tile_stored(2, odd, 64);
+    _tile_stored(3, odd + 256, 64);
+    const int64_t bytes = stride * static_cast<int64_t>(sizeof(float));
+    _tile_stored(0, c, bytes);
+    _tile_stored(1, c + 16, bytes);
+    for (int r = 0; r < 16; ++r, c += stride) {
+      store(c, load(c) + load(odd + r * 16));
+      store(c + 16, load(c + 16) + load(odd + 256 + r * 16));
+    }
+  }
   static void pack_a(const word* group, int64_t words, word* panel) {
     for (int half_group = 0; half_group < 2; ++half_group)
       for (int64_t w = 0; w < words; w += 16)
@@ -259,10 +302,10 @@ struct Filter : Bf16Words {
 };
 #elif defined(__AVX512BF16__)
 struct Filter : Bf16Words {
-  static constexpr int rows = 14;
+  static constexpr int rows = 14, few = rows;
   static void begin() {}
   static void end() {}
-  static void run(const word* a, const word* b, int64_t words, float* c, int64_t stride) {
+  static void run(const word* a, const word* b, int64_t words, float* c, int64_t stride, int64_t = rows) {
     __m512 sums[rows][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
@@ -308,7 +351,8 @@ inline void center_row(const T* x, const Frame<T>& frame, int64_t d, V* out) {
   using C = compute_t<T>;
   int64_t c = 0;
   for (; c + lanes<C> <= d; c += lanes<C>) {
-    const vec<C> value = (load(x + c) - load(frame.origin + c)) * frame.scale;
+    vec<C> value = load(x + c) - load(frame.origin + c);
+    if constexpr (sizeof(C) == 8) value *= frame.scale;
     if constexpr (sizeof(C) == sizeof(V))
       store(out + c, value);
     else
@@ -324,6 +368,18 @@ inline int64_t pack_scratch(int64_t d) {
   return most * K::words(d) + d;
 }
 
+// What is known of row i of a panel: each value was rounded before (2^-24 relative), and products and squares below 2^-126
+// vanish (tiles flush them), 2 d of them in a squared distance.
+template <class K>
+inline void note_row(const Stored<typename K::acc>& stored, int64_t d, Panel<K>& panel, int64_t i) {
+  using V = typename K::acc;
+  const V vanished = static_cast<V>(__builtin_sqrt(static_cast<double>(d)) * 0x1p-60);
+  const V lost = stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22) + vanished;
+  panel.sqnorm[i] = stored.sqnorm;
+  panel.lost[i] = lost;
+  if (lost > panel.max_lost) panel.max_lost = lost;
+}
+
 // Packs `count` rows of d columns; read(r, out) puts row r into out, ascending.
 template <class K, bool as_a, class Read>
 inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::word* scratch, Read&& read) {
@@ -331,8 +387,6 @@ inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::wor
   constexpr int group = as_a ? K::rows : K::cols;
   const int64_t words = K::words(d);
   V* values = reinterpret_cast<V*>(scratch + group * words);
-  // Products and squares below 2^-126 vanish (tiles flush them): 2 d of them, in a squared distance.
-  const V vanished = static_cast<V>(__builtin_sqrt(static_cast<double>(d)) * 0x1p-60);
   panel.count = count;
   panel.max_lost = 0;
   for (int64_t g = 0; g < count; g += group) {
@@ -343,12 +397,7 @@ inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::wor
         continue;
       }
       read(g + r, values);
-      const Stored<V> stored = K::words_from(values, d, out);
-      // Each value was rounded before (2^-24 relative).
-      const V lost = stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22) + vanished;
-      panel.sqnorm[g + r] = stored.sqnorm;
-      panel.lost[g + r] = lost;
-      if (lost > panel.max_lost) panel.max_lost = lost;
+      note_row(K::words_from(values, d, out), d, panel, g + r);
     }
     typename K::word* out = panel.words + g * words;
     if constexpr (as_a)
@@ -358,15 +407,30 @@ inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::wor
   }
 }
 
-// Packs rows [first, first + count) of a list, centred.
+// Packs rows [first, first + count) of a list, centred; rows up to `end` will be asked for next. Rows that lie anywhere are all
+// asked for at once, those that follow each other a few ahead.
 template <class K, bool as_a, class T>
 inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Frame<T>& frame, Panel<K>& panel,
-                 typename K::word* scratch) {
-  const int64_t d = list.X.cols;
+                 typename K::word* scratch, int64_t end = 0) {
+  constexpr int64_t ahead = 3;
+  const int64_t d = list.X.cols, last = end > first + count ? end : first + count;
+  for (int64_t r = 0; list.order && r < count; ++r) prefetch_row(list[first + r], d);
   pack_read<K, as_a>(count, d, panel, scratch, [&](int64_t r, typename K::acc* out) {
-    if (r + 1 < count) prefetch_row(list[first + r + 1], d);
+    if (!list.order && first + r + ahead < last) prefetch_row(list[first + r + ahead], d);
     center_row(list[first + r], frame, d, out);
   });
+}
+
+// One more row at the end of a packed B panel.
+template <class K, class B>
+inline void append_b(const B* x, int64_t d, const Frame<B>& frame, Panel<K>& panel, typename K::word* scratch) {
+  const int64_t words = K::words(d), r = panel.count % K::cols;
+  typename K::word* group = panel.words + (panel.count - r) * words;
+  if (r == 0) std::memset(group, 0, static_cast<size_t>(K::cols * words) * sizeof(*group));
+  auto* values = reinterpret_cast<typename K::acc*>(scratch + words);
+  center_row(x, frame, d, values);
+  note_row<K>(K::words_from(values, d, scratch), d, panel, panel.count++);
+  for (int64_t w = 0; w < words; ++w) group[K::b_index(w, r, words)] = scratch[w];
 }
 
 // c[(A row within its group) * stride + (B row)] for one group of A rows against the panel of B, all of it or from the
@@ -376,10 +440,6 @@ inline void multiply(const typename K::word* a_group, const Panel<K>& b, int64_t
                      int64_t first = 0) {
   for (int64_t j = first; j < b.count; j += K::cols) K::run(a_group, b.words + j * words, words, c + j, stride);
 }
-
-inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Rows per block so that a packed B block stays in half of a 1 MB L2 and a packed A block in 1 to 2 MB.
 template <class K>

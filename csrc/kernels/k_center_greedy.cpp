@@ -1,156 +1,154 @@
-// Lazy greedy. A wave takes the stale candidates at the top of the heap and brings them up to date in parallel, four
-// missed centres at a time; a candidate whose bound falls below a value that another has already reached stays stale.
+// Lazy greedy. A wave takes the stale candidates of the largest bounds and compares them, in groups and in parallel, with
+// the picks that they have missed; the latest picks stay packed for that. Once there is no room for another one, all
+// candidates are brought up to date at once.
 #include "k_center_greedy.hpp"
 
-#include "../heap.hpp"
 #include "../instantiate.hpp"
+#include "../max_tree.hpp"
 #include "../nearest.hpp"
 
 namespace pyal::cpu {
 namespace {
 
-constexpr int64_t wave_rows = 64, rows_per_item = 4;
+// Candidates of a wave, per group: more share what the groups cost, fewer keep to what the pick needs.
+constexpr int64_t group_rows = Filter::few, most_groups = 64, buckets = 64;
 
 template <class T>
 struct Layout {
   using V = compute_t<T>;
-  int64_t n;  // candidates
-  V* bound;       // (n,) upper bound on m
-  int32_t* seen;  // (n,) how many picks the bound accounts for
-  HeapEntry<V>* heap;
+  int64_t n;        // candidates
+  MaxTree<V> bound; // (n,) upper bound on m; -inf where picked, or in the wave
+  int32_t* seen;    // (n,) how many of the latest picks the bound accounts for
   V* origin;
   double* mean;
-  V* best;  // (X.rows,), with covered rows
+  V* best;          // (X.rows,)
   Nearest<T, T> nearest;
 
   Layout(const KCenterGreedyParams<T>& p, int threads, Arena& arena)
       : n(p.candidates.data ? p.candidates.size : p.X.rows),
-        bound(arena.take<V>(n)),
+        bound(n, arena),
         seen(arena.take<int32_t>(n)),
-        heap(arena.take<HeapEntry<V>>(n)),
         origin(arena.take<V>(p.X.cols)),
         mean(arena.take<double>(p.X.cols)),
-        best(arena.take<V>(p.covered.size ? p.X.rows : 0)),
-        nearest(p.X.cols, at_least(p.covered.size, 1), threads, arena) {}
+        best(arena.take<V>(p.X.rows)),
+        nearest(p.X.cols, at_least(p.covered.size, p.batch_size), threads, arena) {}
 };
 
-// The greedy loop's state: bounds in the layout, the order to look at them, the picks so far.
+// The greedy loop's state: bounds in the layout, the picks so far, those among them that some bounds do not account for.
 template <class T>
 struct Greedy {
   using V = compute_t<T>;
   const KCenterGreedyParams<T>& p;
   Layout<T>& s;
   const Control& control;
-  RowList<T> candidates = {p.X, p.candidates.data}, picks = {p.X, p.positions};
-  Heap<V> heap = {nullptr, 0};  // of indices into the candidates
-  int64_t picked = 0;
-  V reached = -1;  // largest m known to be reached by an up-to-date candidate
-  int64_t wave[wave_rows] = {}, wave_size = 0;
+  RowList<T> candidates = {p.X, p.candidates.data};
+  Frame<T> frame = {};
+  int64_t picked = 0, first_recent = 0;
+  int64_t wave[most_groups * group_rows] = {}, wave_position[most_groups * group_rows] = {}, wave_size = 0;
+  V wave_bound[most_groups * group_rows] = {};
 
-  // Distances to the covered rows; +inf where there are none.
-  bool first_bounds() {
-    const V infinity = static_cast<V>(__builtin_inf());
-    for (int64_t i = 0; i < s.n; ++i) s.bound[i] = infinity;
-    if (!p.covered.size) return true;
-    const RowList<T> covered = {p.X, p.covered.data};
-    const Frame<T> frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);
-    for (int64_t i = 0; i < s.n; ++i) s.best[candidates.position(i)] = infinity;
-    if (!s.nearest.run(candidates, s.n, covered, p.covered.size, frame, s.best, nullptr, nullptr, control))
-      return false;
-    for (int64_t i = 0; i < s.n; ++i) s.bound[i] = s.best[candidates.position(i)];
-    return true;
+  int64_t recent() const { return picked - first_recent; }
+  RowList<T> picks() const { return {p.X, p.positions}; }
+
+  // Brings all bounds down to the distances to some of the centres.
+  bool lower_all(const RowList<T>& centers, int64_t count) {
+    V* bound = s.bound.values();
+    for (int64_t i = 0; i < s.n; ++i) s.best[candidates.position(i)] = bound[i];
+    const bool completed = s.nearest.run(candidates, s.n, centers, count, frame, s.best, nullptr, nullptr, control);
+    for (int64_t i = 0; i < s.n; ++i) bound[i] = s.best[candidates.position(i)];
+    return completed;
   }
 
-  // All candidates but the first pick, where that is fixed by `start`, or by the rule where nothing is covered (all at
-  // +inf: the lowest candidate).
-  bool fill_heap() {
-    int64_t first = -1;
+  bool begin() {
+    V* bound = s.bound.values();
+    for (int64_t i = 0; i < s.n; ++i) bound[i] = static_cast<V>(__builtin_inf());
+    const RowList<T> covered = {p.X, p.covered.data};
+    frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);
+    if (p.covered.size && !lower_all(covered, p.covered.size)) return false;
+    // The first pick may be fixed, by `start` or by the rule where nothing is covered: all at +inf, the lowest candidate.
     if (p.start >= 0 || !p.covered.size) {
-      first = 0;
+      int64_t first = 0;
       if (p.start >= 0)
         while (candidates.position(first) != p.start) ++first;
-      p.positions[0] = candidates.position(first);
-      p.sqradius[0] = s.bound[first];
-      picked = 1;
-      if (!lower_all(picks[0])) return false;
+      take(first);
     }
-    int64_t size = 0;
-    for (int64_t i = 0; i < s.n; ++i) {
-      s.seen[i] = static_cast<int32_t>(picked);
-      if (i != first) s.heap[size++] = {s.bound[i], i};
-    }
-    heap = Heap<V>(s.heap, size);
+    return start_anew();
+  }
+
+  // Brings all candidates up to date.
+  bool start_anew() {
+    if (!lower_all({p.X, p.positions + first_recent}, recent())) return false;
+    first_recent = picked;
+    s.nearest.set_centers(picks(), picked, 0, frame);
+    for (int64_t i = 0; i < s.n; ++i) s.seen[i] = 0;
+    s.bound.build();
     return true;
   }
 
-  bool lower_all(const T* center) {
-    constexpr int64_t chunk = 512;
-    return parallel_for(control, (s.n + chunk - 1) / chunk, [&](int64_t item, int) {
-      const int64_t end = at_most((item + 1) * chunk, s.n);
-      for (int64_t i = item * chunk; i < end; i += 4) {
-        const T* rows[4];
-        V sq[4];
-        for (int r = 0; r < 4; ++r) rows[r] = candidates[at_most(i + r, s.n - 1)];
-        sqdist4(rows, center, p.X.cols, sq);
-        for (int64_t r = 0; r < at_most(4, end - i); ++r)
-          if (sq[r] < s.bound[i + r]) s.bound[i + r] = sq[r];
-      }
-    });
-  }
+  bool up_to_date(int64_t i) const { return s.seen[i] == recent(); }
 
-  bool up_to_date(const HeapEntry<V>& entry) const { return s.seen[entry.position] == picked; }
-
-  void take_wave() {
-    for (wave_size = 0; wave_size < wave_rows && heap.size() > 0; heap.pop()) {
-      const HeapEntry<V> top = heap.top();
-      if (up_to_date(top)) {
-        if (top.bound > reached) reached = top.bound;
-        break;
-      }
-      wave[wave_size++] = top.position;
+  // Stale candidates in the order of their bounds, as far as `groups` groups or the first that is up to date: those before it
+  // may have to give way to it. Then by what they have seen, about, so that those of a group have missed the same.
+  void take_wave(int64_t groups) {
+    int64_t taken[most_groups * group_rows], start[buckets + 1] = {};
+    V taken_bound[most_groups * group_rows];
+    const auto bucket = [&](int64_t i) { return s.seen[i] * buckets / recent(); };  // stale: seen < recent()
+    for (wave_size = 0; wave_size < groups * group_rows; ++wave_size) {
+      const int64_t i = s.bound.top();
+      if (s.bound[i] < 0 || up_to_date(i)) break;
+      taken[wave_size] = i;
+      taken_bound[wave_size] = s.bound[i];
+      ++start[bucket(i) + 1];
+      s.bound.set(i, MaxTree<V>::none());
+    }
+    for (int64_t k = 0; k < buckets; ++k) start[k + 1] += start[k];
+    for (int64_t t = 0; t < wave_size; ++t) {
+      const int64_t w = start[bucket(taken[t])]++;
+      wave[w] = taken[t];
+      wave_bound[w] = taken_bound[t];
+      wave_position[w] = candidates.position(wave[w]);
     }
   }
 
-  void catch_up(int64_t i) {
-    const T* x = candidates[i];
-    V bound = s.bound[i];
-    int64_t seen = s.seen[i];
-    while (seen < picked) {
-      const T* centers[4];
-      V sq[4], enough;
-      for (int r = 0; r < 4; ++r) centers[r] = picks[at_most(seen + r, picked - 1)];
-      sqdist4(centers, x, p.X.cols, sq);
-      for (int r = 0; r < 4; ++r)
-        if (sq[r] < bound) bound = sq[r];
-      seen = at_most(seen + 4, picked);
-      __atomic_load(&reached, &enough, __ATOMIC_RELAXED);
-      if (bound < enough) break;
-    }
-    s.bound[i] = bound;
-    s.seen[i] = static_cast<int32_t>(seen);
-    V known;
-    __atomic_load(&reached, &known, __ATOMIC_RELAXED);
-    if (seen == picked && bound > known) __atomic_store(&reached, &bound, __ATOMIC_RELAXED);
-  }
-
-  bool update_wave() {
-    take_wave();
-    const auto update = [&](int64_t item, int) {
-      for (int64_t w = item * rows_per_item; w < at_most((item + 1) * rows_per_item, wave_size); ++w) catch_up(wave[w]);
+  bool update_wave(int64_t groups) {
+    take_wave(groups);
+    const RowList<T> rows = {p.X, wave_position};
+    const auto update = [&](int64_t item, int worker) {
+      const int64_t w0 = item * group_rows, count = at_most(group_rows, wave_size - w0);
+      Found<V> found[group_rows];
+      int64_t from[group_rows];
+      for (int64_t r = 0; r < count; ++r) {
+        found[r].best = wave_bound[w0 + r];
+        from[r] = s.seen[wave[w0 + r]];
+      }
+      s.nearest.compare(rows, w0, count, w0 + count, frame, from, false, found, worker);
+      for (int64_t r = 0; r < count; ++r) wave_bound[w0 + r] = found[r].best;
     };
     const double done = static_cast<double>(picked) / static_cast<double>(p.batch_size);
-    if (!parallel_for(control, (wave_size + rows_per_item - 1) / rows_per_item, update, done, done)) return false;
-    for (int64_t w = 0; w < wave_size; ++w) heap.push({s.bound[wave[w]], wave[w]});
+    if (!parallel_for(control, (wave_size + group_rows - 1) / group_rows, update, done, done)) return false;
+    for (int64_t w = 0; w < wave_size; ++w) {
+      s.seen[wave[w]] = static_cast<int32_t>(recent());
+      s.bound.set(wave[w], wave_bound[w]);
+    }
     return true;
   }
 
-  void pick_top() {
-    const HeapEntry<V> best = heap.top();
-    heap.pop();
-    p.positions[picked] = candidates.position(best.position);
-    p.sqradius[picked] = best.bound;
+  void take(int64_t i) {
+    p.positions[picked] = candidates.position(i);
+    p.sqradius[picked] = s.bound[i];
+    s.bound.set(i, MaxTree<V>::none());
     ++picked;
-    reached = -1;
+  }
+
+  bool pick() {
+    const int64_t fewest = at_least(control.threads, 1);
+    for (int64_t groups = fewest; !up_to_date(s.bound.top()); groups = at_most(2 * groups, most_groups))
+      if (!update_wave(at_most(groups, most_groups))) return false;
+    take(s.bound.top());
+    if (picked == p.batch_size) return true;
+    if (recent() > s.nearest.room()) return start_anew();
+    s.nearest.add_center(frame);
+    return true;
   }
 };
 
@@ -169,12 +167,9 @@ bool k_center_greedy(const KCenterGreedyParams<T>& p, void* scratch, const Contr
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
   Greedy<T> greedy = {p, s, control};
-  if (!greedy.first_bounds() || !greedy.fill_heap()) return false;
-  while (greedy.picked < p.batch_size) {
-    while (!greedy.up_to_date(greedy.heap.top()))
-      if (!greedy.update_wave()) return false;
-    greedy.pick_top();
-  }
+  if (!greedy.begin()) return false;
+  while (greedy.picked < p.batch_size)
+    if (!greedy.pick()) return false;
   return true;
 }
 
