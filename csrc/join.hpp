@@ -101,7 +101,7 @@ class Join {
       body.begin(block, worker);
       Filter::begin();
       for (int64_t g = 0; g < block.a.count; g += Filter::rows) {
-        multiply<Filter>(block.a.words + g * words, block.b, words, c, block.stride);
+        multiply<Filter>(block.a.words + g * Filter::a_stride(words), block.b, words, c, block.stride);
         body.group(block, g, at_most(Filter::rows, block.a.count - g), c, worker);
       }
       Filter::end();

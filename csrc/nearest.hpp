@@ -1,9 +1,11 @@
 // The nearest of a few centres for many rows: centres are packed once in chunks, rows group by group; Filter leaves the
 // centres that may be nearest, and sums of squared differences decide among them, ties to the lower centre.
 //
-// Two bounds leave a centre out. Its own distance is bounded as in tiles.hpp. And against the centre looked at first, what
-// storing lost of the row matters only along the centres: with v_c = |c'|^2 - 2 <x', c'>, v_c - v_first is off by at most
-// 2 wobble, wobble = 2 (lost_x |c| + (|x'| + |c|) lost_c) + rounding. Near the origin of the frame |c| is small, and so is this.
+// Two bounds leave a centre out. Its own distance is bounded as in tiles.hpp. And against the other centres, what storing lost
+// of the row matters only along the centres: s_c = |c|^2 - 2 <x, c>, which orders them, is computed to within wobble * n_c,
+// where n_c >= |c'| and lost_c <= ratio n_c:
+//   |error| <= 2 lost_x |c| + 2 (|x'| + |c|) lost_c + rounding <= n_c (2 lost_x + 2 (ratio + slack) (|x'| + most n)) (1 + 2 ratio)
+// Near the origin of the frame |c| is small, and so is this.
 #pragma once
 #include "tiles.hpp"
 
@@ -16,6 +18,58 @@ struct Found {
   V best;             // squared distance to centre `index`
   int64_t index = -1; // -1: best is as it came in
   V lower = static_cast<V>(__builtin_inf());  // Euclidean, not squared: every other centre is at least as far away
+};
+
+// The first rows of a matrix as Filter wants them, for callers that compare them with other centres again and again.
+template <class T>
+class KeptRows {
+ public:
+  KeptRows(const Matrix<T>& X, int64_t most_bytes, int threads, Arena& arena)
+      : d_(X.cols), stride_(Filter::a_stride(Filter::words(X.cols))) {
+    const int64_t bytes = stride_ * static_cast<int64_t>(sizeof(typename Filter::word));
+    count_ = Filter::keeps ? at_most(X.rows, most_bytes / bytes) : 0;
+    words_ = arena.take<typename Filter::word>((count_ + Filter::rows) * stride_);  // a group may begin at the last row
+    sqnorm_ = arena.take<float>(count_);
+    lost_ = arena.take<float>(count_);
+    centered_ = arena.take<float>(threads * round_up(d_, 16));
+  }
+
+  bool fill(const RowList<T>& all, const Frame<T>& frame, const Control& control, double before, double after) {
+    constexpr int64_t chunk = 256;
+    return parallel_for(control, (count_ + chunk - 1) / chunk, [&](int64_t item, int worker) {
+      float* centered = centered_ + worker * round_up(d_, 16);
+      for (int64_t i = item * chunk; i < at_most((item + 1) * chunk, count_); ++i) {
+        if (i + 3 < count_) prefetch_row(all[i + 3], d_);
+        center_row(all[i], frame, d_, centered);
+        const Stored<float> stored = Filter::words_from(centered, d_, words_ + i * stride_);
+        sqnorm_[i] = stored.sqnorm;
+        lost_[i] = lost_bound(stored, d_);
+      }
+    }, before, after);
+  }
+
+  // The group list[i0, i0 + count), ascending, in `panel` or where it lies already; nullptr if not all of it is kept.
+  const typename Filter::word* group(const RowList<T>& list, int64_t i0, int64_t count, Panel<Filter>& panel) const {
+    const int64_t first = list.position(i0), last = list.position(i0 + count - 1);
+    if (last >= count_) return nullptr;
+    panel.count = count;
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t i = list.position(i0 + r);
+      panel.sqnorm[r] = sqnorm_[i];
+      panel.lost[r] = lost_[i];
+    }
+    if (Filter::row_major && last - first == count - 1) return words_ + first * stride_;
+    for (int64_t r = 0; r < count; ++r) prefetch_row(words_ + list.position(i0 + r) * stride_, stride_);
+    for (int64_t r = 0; r < count; ++r) Filter::put_row(words_ + list.position(i0 + r) * stride_, r, Filter::words(d_), panel.words);
+    return panel.words;
+  }
+
+ private:
+  int64_t d_, stride_, count_;
+  typename Filter::word* words_;
+  float* sqnorm_;
+  float* lost_;
+  float* centered_;
 };
 
 template <class T, class B>  // rows of T, centres of B (T itself or compute_t<T>)
@@ -32,6 +86,7 @@ class Nearest {
       if (a_) a_[t] = a;
     }
     low_ = arena.take<float>(round_up(room_, Filter::cols));
+    norm_ = arena.take<float>(round_up(room_, Filter::cols));
     products_ = arena.take<float>(threads * Filter::rows * round_up(room_, Filter::cols));
     packing_ = arena.take<typename Filter::word>(threads * pack_scratch<Filter>(d));
   }
@@ -42,7 +97,7 @@ class Nearest {
   void set_centers(const RowList<B>& centers, int64_t first, int64_t count, const Frame<T>& frame) {
     centers_ = centers;
     first_ = first;
-    max_norm_ = 0;
+    most_norm_ = ratio_ = 0;
     pack<Filter, false>(centers, first, count, {frame.origin, frame.scale}, panel_, packing_);
     for (int64_t j = 0; j < round_up(count, Filter::cols); ++j) note_center(j);
   }
@@ -60,9 +115,13 @@ class Nearest {
   // of the centres from number from[r] on (nullptr: of all) is nearer. With bounds_do, best may also be an upper bound of the
   // distance, where there is no doubt which centre is nearest.
   void compare(const RowList<T>& list, int64_t i0, int64_t count, int64_t end, const Frame<T>& frame, const int64_t* from,
-               bool bounds_do, Found<V>* found, int worker) const {
+               bool bounds_do, Found<V>* found, int worker, const KeptRows<T>* kept = nullptr) const {
     Panel<Filter>& a = a_[worker];
-    pack<Filter, true>(list, i0, count, frame, a, packing_ + worker * pack_scratch<Filter>(d_), end);
+    const typename Filter::word* rows = kept ? kept->group(list, i0, count, a) : nullptr;
+    if (!rows) {
+      pack<Filter, true>(list, i0, count, frame, a, packing_ + worker * pack_scratch<Filter>(d_), end);
+      rows = a.words;
+    }
     int64_t begin = from ? from[0] : 0;
     for (int64_t r = 1; from && r < count; ++r) begin = at_most(begin, from[r]);
     begin = begin / Filter::cols * Filter::cols;
@@ -71,21 +130,24 @@ class Nearest {
     const int64_t words = Filter::words(d_);
     Filter::begin();
     for (int64_t j = 0; j < stride; j += Filter::cols)
-      Filter::run(a.words, panel_.words + (begin + j) * words, words, products + j, stride, count);
+      Filter::run(rows, panel_.words + (begin + j) * words, words, products + j, stride, count);
     Filter::end();
+    Shown shown[Filter::rows];
     for (int64_t r = 0; r < count; ++r) {
       const int64_t skipped = from ? (from[r] - begin) / lanes<float> * lanes<float> : 0;
-      compare_row(list[i0 + r], begin + skipped, stride - skipped, frame, a.sqnorm[r], a.lost[r], products + r * stride + skipped,
-                  bounds_do, found[r]);
+      shown[r] = look_over({begin + skipped, stride - skipped, products + r * stride + skipped}, a.sqnorm[r], a.lost[r]);
+      if (kept && !(bounds_do && shown[r].clear)) prefetch_row(list[i0 + r], d_);
     }
+    for (int64_t r = 0; r < count; ++r) decide(list[i0 + r], shown[r], frame, bounds_do, found[r]);
   }
 
   // For the rows list[0 .. count) and all k centres: best[i] and index[i] are lowered where a centre is nearer than best (in:
   // +inf, or the outcome of other centres; index may be nullptr); lower[i], where given, becomes a lower bound on the Euclidean
   // distance to every centre but index[i], and best[i] may be an upper bound on the squared distance to that one. All indexed
-  // by position of the row. before, after: how far the kernel is, for its progress.
+  // by position of the row. before, after: how far the kernel is, for its progress. kept: of the same frame; list ascending.
   bool run(const RowList<T>& list, int64_t count, const RowList<B>& centers, int64_t k, const Frame<T>& frame, V* best,
-           int64_t* index, V* lower, const Control& control, double before = -1, double after = -1) {
+           int64_t* index, V* lower, const Control& control, double before = -1, double after = -1,
+           const KeptRows<T>* kept = nullptr) {
     constexpr int64_t groups = 8;  // of rows, per work item
     for (int64_t k0 = 0; k0 < k; k0 += room_) {
       set_centers(centers, k0, at_most(room_, k - k0), frame);
@@ -95,7 +157,7 @@ class Nearest {
           Found<V> found[Filter::rows];
           const int64_t rows = at_most(Filter::rows, end - i0);
           for (int64_t r = 0; r < rows; ++r) found[r].best = best[list.position(i0 + r)];
-          compare(list, i0, rows, end, frame, nullptr, lower && k <= room_, found, worker);
+          compare(list, i0, rows, end, frame, nullptr, lower && k <= room_, found, worker, kept);
           for (int64_t r = 0; r < rows; ++r) {
             const int64_t at = list.position(i0 + r);
             best[at] = found[r].best;
@@ -118,88 +180,115 @@ class Nearest {
   // What the bounds need to know of centre j of the panel.
   void note_center(int64_t j) {
     const bool there = j < panel_.count;
+    const float norm = there ? __builtin_sqrtf(panel_.sqnorm[j]) * (1 + 0x1p-20f) : 0, lost = there ? panel_.lost[j] : 0;
+    if (norm > most_norm_) most_norm_ = norm;
     low_[j] = there ? panel_.sqnorm[j] * (1 - filter_slack(d_)) : __builtin_inff();
-    const float norm = there ? __builtin_sqrtf(panel_.sqnorm[j]) * (1 + 0x1p-20f) : 0;
-    if (norm > max_norm_) max_norm_ = norm;
+    // Larger than needed where |c'| next to nothing would make the ratio large.
+    norm_[j] = maximum(maximum(norm, most_norm_ * 0x1p-10f), lost * 0x1p8f);
+    if (norm_[j] > 0 && lost / norm_[j] > ratio_) ratio_ = lost / norm_[j] * (1 + 0x1p-20f);
   }
 
-  // The centres from `begin` of the panel on; `columns` of products, whole vectors of them.
-  void compare_row(const T* x, int64_t begin, int64_t columns, const Frame<T>& frame, float sqnorm, float lost_x,
-                   const float* products, bool bounds_do, Found<V>& found) const {
-    const float slack = filter_slack(d_), low_x = sqnorm * (1 - slack), lost = lost_x + panel_.max_lost;
-    const float twice_wobble = 2 * wobble(sqnorm, lost_x, slack);
-    const float* low = low_ + begin;
-    // Smallest and second smallest of the lower bounds (|a'|^2 is left out of all of them).
+  // Products of a row with the centres from `begin` of the panel on; whole vectors of them.
+  struct Products {
+    int64_t begin, columns;
+    const float* values;
+  };
+  // What they tell of the row's s_c.
+  struct Shown {
+    Products products;
+    float sqnorm, lost, wobble;  // of the row
+    int64_t looked;              // the centre whose s is lowest, at least by its lower bound
+    float first, next;           // the lowest lower bound of an s, and the lowest but that
+    float at_most_first;         // upper bound of s of the one looked at
+    bool clear;                  // no other centre's s can be as low
+  };
+
+  vec<float> s_of(const Products& products, int64_t j) const {
+    return load(low_ + products.begin + j) - load(products.values + j) * 2.0f;
+  }
+
+  Shown look_over(const Products& products, float sqnorm, float lost) const {
+    const float norm_x = __builtin_sqrtf(sqnorm) * (1 + 0x1p-20f);
+    const float wobble =
+        2 * (lost + (ratio_ + filter_slack(d_)) * (norm_x + most_norm_ * (1 + 0x1p-7f))) * (1 + 2 * ratio_) * (1 + 0x1p-18f);
+    const float* norm = norm_ + products.begin;
     vec<float> smallest = splat(__builtin_inff()), second = smallest;
-    for (int64_t j = 0; j < columns; j += lanes<float>) {
-      const vec<float> value = load(low + j) - load(products + j) * 2.0f;
+    vec<int32_t> place = {};
+    for (int64_t j = 0; j < products.columns; j += lanes<float>) {
+      const vec<float> value = s_of(products, j) - load(norm + j) * wobble;
+      place = value < smallest ? static_cast<int32_t>(j) - vec<int32_t>{} : place;
       second = minimum(second, maximum(smallest, value));
       smallest = minimum(smallest, value);
     }
-    float first = __builtin_inff(), next = first;
-    for (int l = 0; l < lanes<float>; ++l) {
-      const float value = smallest[l], runner_up = second[l];
-      if (value < first) {
-        next = first < runner_up ? first : runner_up;
-        first = value;
-      } else if (value < next) {
-        next = value;
-      }
-    }
+    Shown shown = {products, sqnorm, lost, wobble, 0, smallest_lane(smallest), 0, 0, false};
+    const uint32_t at_first = lane_mask(smallest == splat(shown.first));
+    const int lane = at_first ? lowest_bit(at_first) : 0;
+    shown.looked = place[lane] + lane;
+    if (products.begin + shown.looked >= panel_.count) shown.looked = 0;  // nothing but infinities: any centre will do
+    smallest[lane] = __builtin_inff();
+    shown.next = minimum(smallest_lane(smallest), smallest_lane(second));
+    shown.at_most_first = shown.first + 2 * wobble * norm[shown.looked];
+    shown.clear = shown.next > shown.at_most_first;
+    return shown;
+  }
+
+  void decide(const T* x, const Shown& shown, const Frame<T>& frame, bool bounds_do, Found<V>& found) const {
+    const Products& products = shown.products;
+    const float lost = shown.lost + panel_.max_lost, low_x = shown.sqnorm * (1 - filter_slack(d_));
     const V before = found.best;
-    bool exact = true;
-    int64_t winner = -1, looked = -1;
-    float limit = limit_for(found.best, frame, lost) - low_x;
+    int64_t winner = -1;
+    float limit = limit_for(found.best, frame, lost) - low_x;  // of the s that what is nearer than the best so far shows
     const auto look = [&](int64_t j) {
-      const V distance = sqdist(x, centers_[first_ + begin + j], d_);
+      const V distance = sqdist(x, centers_[first_ + products.begin + j], d_);
       if (distance < found.best || (distance == found.best && winner > j)) {
         found.best = distance;
         winner = j;
-        const float closer = limit_for(found.best, frame, lost) - low_x;
-        if (closer < limit) limit = closer;
+        limit = minimum(limit, limit_for(found.best, frame, lost) - low_x);
       }
     };
-    if (first <= limit) {
-      for (int64_t j = 0; looked < 0 && j < columns; j += lanes<float>) {
-        const uint32_t mask = lane_mask(load(low + j) - load(products + j) * 2.0f <= splat(first));
-        if (mask) looked = j + lowest_bit(mask);
-      }
-      if (looked < 0 || begin + looked >= panel_.count) looked = 0;  // nothing but infinities: any centre to begin with
-      if (bounds_do && next - first > twice_wobble) {
-        const Bounds bounds = distance_bounds(sqnorm, panel_.sqnorm[begin + looked], products[looked], lost, slack);
-        found.best = static_cast<V>(bounds.upper) / frame.scale / frame.scale;
-        winner = looked;
-        exact = false;
+    const float product = products.values[shown.looked];
+    const bool bounded = bounds_do && shown.clear;
+    if (!(low_[products.begin + shown.looked] - product * 2 > limit)) {
+      if (bounded) {
+        const float sqnorm_c = panel_.sqnorm[products.begin + shown.looked];
+        const float upper = distance_bounds(shown.sqnorm, sqnorm_c, product, lost, filter_slack(d_)).upper;
+        found.best = static_cast<V>(upper) / frame.scale / frame.scale;
+        winner = shown.looked;
       } else {
-        look(looked);
+        look(shown.looked);
       }
-      if (first + twice_wobble < limit) limit = first + twice_wobble;
-      if (next <= limit)
-        for (int64_t j = 0; j < columns; j += lanes<float>) {
-          uint32_t mask = lane_mask(load(low + j) - load(products + j) * 2.0f <= splat(limit));
-          for (; mask; mask &= mask - 1) {
-            const int64_t column = j + lowest_bit(mask);
-            if (column != looked && begin + column < panel_.count) look(column);
-          }
-        }
-      if (winner >= 0) found.index = first_ + begin + winner;
     }
+    for (int64_t j = 0; !shown.clear && j < products.columns; j += lanes<float>) {
+      const vec<float> s = s_of(products, j), least = s - load(norm_ + products.begin + j) * shown.wobble;
+      uint32_t mask = lane_mask((s <= splat(limit)) & (least <= splat(shown.at_most_first)));
+      for (; mask; mask &= mask - 1) {
+        const int64_t column = j + lowest_bit(mask);
+        if (column != shown.looked && products.begin + column < panel_.count) look(column);
+      }
+    }
+    if (winner >= 0) found.index = first_ + products.begin + winner;
+    found.lower = bound_others(shown, frame, lost, low_x, before, winner, bounded ? V(-1) : found.best);
+  }
 
-    const bool others_follow = winner >= 0 && winner == looked;  // `first` is the winner's, every other centre shows `next` or more
-    const float shown = (others_follow ? next : first) + low_x;
-    const float away = (shown > 0 ? __builtin_sqrtf(shown) : 0) * (1 - 0x1p-21f) - lost;
-    found.lower = away > 0 ? static_cast<V>(away) / frame.scale : V(0);
-    if (others_follow && exact) {  // they are at least as far beyond the winner as they look, less the wobble
+  // Euclidean lower bound for all centres but the winner (-1: none was nearer than `before`). best: its squared distance, where
+  // that is known exactly.
+  V bound_others(const Shown& shown, const Frame<T>& frame, float lost, float low_x, V before, int64_t winner, V best) const {
+    const bool follow = winner >= 0 && winner == shown.looked;  // the first is the winner's, the others' s are `next` or more
+    const float s = follow ? shown.next : shown.first;
+    const float near_x = __builtin_sqrtf(shown.sqnorm) * (1 - 0x1p-18f) - shown.lost;
+    const float plain = s + low_x, along = s + (near_x > 0 ? near_x * near_x * (1 - 0x1p-21f) : 0);
+    const float away = (plain > 0 ? __builtin_sqrtf(plain) : 0) * (1 - 0x1p-21f) - lost;
+    V lower = away > 0 ? static_cast<V>(away) / frame.scale : V(0);
+    if (along > 0) lower = maximum(lower, static_cast<V>(__builtin_sqrtf(along) * (1 - 0x1p-21f)) / frame.scale);
+    if (follow && best >= 0) {  // as far beyond the winner as s tells
       const double scale2 = static_cast<double>(frame.scale) * static_cast<double>(frame.scale);
       const double square =
-          static_cast<double>(found.best) * (1 - sum_error(d_)) + static_cast<double>(next - first - twice_wobble) / scale2;
-      const V beyond = square > 0 ? static_cast<V>(__builtin_sqrt(square) * (1 - 0x1p-21)) : V(0);
-      if (beyond > found.lower) found.lower = beyond;
+          static_cast<double>(best) * (1 - sum_error(d_)) + static_cast<double>(shown.next - shown.at_most_first) / scale2;
+      if (square > 0) lower = maximum(lower, static_cast<V>(__builtin_sqrt(square) * (1 - 0x1p-21)));
     }
-    if (winner >= 0 && before < V(__builtin_inf())) {  // the centre that won before is now one of the others
-      const V displaced = static_cast<V>(__builtin_sqrt(static_cast<double>(before)) * (1 - 0x1p-21));
-      if (displaced < found.lower) found.lower = displaced;
-    }
+    if (winner >= 0 && before < V(__builtin_inf()))  // the centre that won before is now one of the others
+      lower = minimum(lower, static_cast<V>(__builtin_sqrt(static_cast<double>(before)) * (1 - 0x1p-21)));
+    return lower;
   }
 
   static float limit_for(V best, const Frame<T>& frame, float lost) {
@@ -210,19 +299,14 @@ class Nearest {
   // Relative, of a sum of squared differences: at least 8 partial sums, whatever the instruction set.
   static double sum_error(int64_t d) { return static_cast<double>(d / 8 + 64) * 0x1p-23; }
 
-  float wobble(float sqnorm, float lost, float slack) const {
-    const float norm = __builtin_sqrtf(sqnorm) * (1 + 0x1p-20f), far = max_norm_ + panel_.max_lost;
-    return (2 * (lost * far + (norm + far) * panel_.max_lost) + slack * (2 * norm * max_norm_ + 2 * max_norm_ * max_norm_)) *
-           (1 + 0x1p-18f);
-  }
-
   int64_t d_, room_;
   RowList<B> centers_ = {};
   int64_t first_ = 0;  // of the centres that are packed
-  float max_norm_ = 0;
+  float most_norm_ = 0, ratio_ = 0;
   Panel<Filter> panel_;
   Panel<Filter>* a_;
-  float* low_;
+  float* low_;   // |c'|^2, rounded down
+  float* norm_;  // n_c
   float* products_;
   typename Filter::word* packing_;
 };

@@ -137,6 +137,16 @@ inline V sum_lanes(vec<V> v) {
   return part[0];
 }
 
+inline float smallest_lane(vec<float> v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_min_ps((__m512)v);
+#else
+  float out = v[0];
+  for (int l = 1; l < lanes<float>; ++l) out = v[l] < out ? v[l] : out;
+  return out;
+#endif
+}
+
 template <class V>
 inline vec<V> square_root(vec<V> v) {
 #if defined(__AVX512F__)

@@ -84,7 +84,9 @@ struct Product {
 #endif
   static constexpr int cols = col_vecs * lanes<V>;
   static constexpr int few = rows;
+  static constexpr bool row_major = false, keeps = false;  // as large as the rows themselves
   static int64_t words(int64_t d) { return d; }
+  static int64_t a_stride(int64_t words) { return words; }
   static void begin() {}
   static void end() {}
 
@@ -100,6 +102,9 @@ struct Product {
   static void pack_a(const V* group, int64_t words, V* panel) { interleave<rows>(group, words, panel); }
   static void pack_b(const V* group, int64_t words, V* panel) { interleave<cols>(group, words, panel); }
   static int64_t b_index(int64_t w, int64_t r, int64_t) { return w * cols + r; }
+  static void put_row(const V* row, int64_t r, int64_t words, V* panel) {
+    for (int64_t w = 0; w < words; ++w) panel[w * rows + r] = row[w];
+  }
 
   template <int count>
   static void interleave(const V* group, int64_t words, V* panel) {
@@ -188,6 +193,7 @@ struct Bf16Words {
   using word = uint32_t;
   using acc = float;
   static constexpr int cols = 32;
+  static constexpr bool keeps = true;
   static int64_t words(int64_t d) { return (d + 31) / 32 * 16; }
 
   static Stored<float> words_from(const float* centered, int64_t d, word* out) {
@@ -224,6 +230,8 @@ struct Bf16Words {
 #if defined(__AMX_BF16__)
 struct Filter : Bf16Words {
   static constexpr int rows = 32, few = 16;
+  static constexpr bool row_major = true;
+  static int64_t a_stride(int64_t words) { return words + 16; }  // a row more or less in another cache set
   static void begin() {
     alignas(64) uint8_t config[64] = {1};
     for (int tile = 0; tile < 8; ++tile) {
@@ -239,20 +247,21 @@ struct Filter : Bf16Words {
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    const word* a1 = a + 16 * words;
+    const int64_t a_bytes = a_stride(words) * static_cast<int64_t>(sizeof(word));
+    const word* a1 = a + 16 * a_stride(words);
     const word* b1 = b + 16 * words;
-    for (int64_t w = 0; w < words; w += 16, a += 256, a1 += 256, b += 256, b1 += 256) {
+    for (int64_t w = 0; w < words; w += 16, a += 16, a1 += 16, b += 256, b1 += 256) {
 #pragma GCC unroll 16
       for (int line = 0; line < 256; line += 16) {
         __builtin_prefetch(b + 256 + line);
         __builtin_prefetch(b1 + 256 + line);
       }
-      _tile_loadd(4, a, 64);
+      _tile_loadd(4, a, a_bytes);
       _tile_loadd(6, b, 64);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(7, b1, 64);
       _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, a1, 64);
+      _tile_loadd(5, a1, a_bytes);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }
@@ -268,15 +277,16 @@ struct Filter : Bf16Words {
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
+    const int64_t a_bytes = a_stride(words) * static_cast<int64_t>(sizeof(word));
     const word* b1 = b + 16 * words;
-    for (int64_t w = 0; w < words; w += 32, a += 512, b += 512, b1 += 512) {
-      _tile_loadd(4, a, 64);
+    for (int64_t w = 0; w < words; w += 32, a += 32, b += 512, b1 += 512) {
+      _tile_loadd(4, a, a_bytes);
       _tile_loadd(6, b, 64);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(7, b1, 64);
       _tile_dpbf16ps(1, 4, 7);
       if (w + 16 == words) break;
-      _tile_loadd(5, a + 256, 64);
+      _tile_loadd(5, a + 16, a_bytes);
       _tile_loadd(6, b + 256, 64);
       _tile_dpbf16ps(2, 5, 6);
       _tile_loadd(7, b1 + 256, 64);
@@ -293,16 +303,15 @@ struct Filter : Bf16Words {
       store(c + 16, load(c + 16) + load(odd + 256 + r * 16));
     }
   }
-  static void pack_a(const word* group, int64_t words, word* panel) {
-    for (int half_group = 0; half_group < 2; ++half_group)
-      for (int64_t w = 0; w < words; w += 16)
-        for (int r = 0; r < 16; ++r, panel += 16)
-          std::memcpy(panel, group + (half_group * 16 + r) * words + w, 64);
+  static void put_row(const word* row, int64_t r, int64_t words, word* panel) {
+    std::memcpy(panel + r * a_stride(words), row, static_cast<size_t>(words) * sizeof(word));
   }
 };
 #elif defined(__AVX512BF16__)
 struct Filter : Bf16Words {
   static constexpr int rows = 14, few = rows;
+  static constexpr bool row_major = false;
+  static int64_t a_stride(int64_t words) { return words; }
   static void begin() {}
   static void end() {}
   static void run(const word* a, const word* b, int64_t words, float* c, int64_t stride, int64_t = rows) {
@@ -328,6 +337,9 @@ struct Filter : Bf16Words {
   static void pack_a(const word* group, int64_t words, word* panel) {
     for (int64_t w = 0; w < words; ++w)
       for (int r = 0; r < rows; ++r) panel[w * rows + r] = group[r * words + w];
+  }
+  static void put_row(const word* row, int64_t r, int64_t words, word* panel) {
+    for (int64_t w = 0; w < words; ++w) panel[w * rows + r] = row[w];
   }
 };
 #else
@@ -368,16 +380,19 @@ inline int64_t pack_scratch(int64_t d) {
   return most * K::words(d) + d;
 }
 
-// What is known of row i of a panel: each value was rounded before (2^-24 relative), and products and squares below 2^-126
-// vanish (tiles flush them), 2 d of them in a squared distance.
+// All that is lost of a row: each value was rounded before it was stored (2^-24 relative), and products and squares below
+// 2^-126 vanish (tiles flush them), 2 d of them in a squared distance.
+template <class V>
+inline V lost_bound(const Stored<V>& stored, int64_t d) {
+  return stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22) +
+         static_cast<V>(__builtin_sqrt(static_cast<double>(d)) * 0x1p-60);
+}
+
 template <class K>
 inline void note_row(const Stored<typename K::acc>& stored, int64_t d, Panel<K>& panel, int64_t i) {
-  using V = typename K::acc;
-  const V vanished = static_cast<V>(__builtin_sqrt(static_cast<double>(d)) * 0x1p-60);
-  const V lost = stored.lost + static_cast<V>(__builtin_sqrt(static_cast<double>(stored.sqnorm)) * 0x1p-22) + vanished;
   panel.sqnorm[i] = stored.sqnorm;
-  panel.lost[i] = lost;
-  if (lost > panel.max_lost) panel.max_lost = lost;
+  panel.lost[i] = lost_bound(stored, d);
+  if (panel.lost[i] > panel.max_lost) panel.max_lost = panel.lost[i];
 }
 
 // Packs `count` rows of d columns; read(r, out) puts row r into out, ascending.
@@ -385,25 +400,26 @@ template <class K, bool as_a, class Read>
 inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::word* scratch, Read&& read) {
   using V = typename K::acc;
   constexpr int group = as_a ? K::rows : K::cols;
-  const int64_t words = K::words(d);
+  constexpr bool in_place = as_a && K::row_major;
+  const int64_t words = K::words(d), stride = as_a ? K::a_stride(words) : words;
   V* values = reinterpret_cast<V*>(scratch + group * words);
   panel.count = count;
   panel.max_lost = 0;
   for (int64_t g = 0; g < count; g += group) {
+    typename K::word* packed = panel.words + g * stride;
     for (int64_t r = 0; r < group; ++r) {
-      typename K::word* out = scratch + r * words;
+      typename K::word* out = in_place ? packed + r * stride : scratch + r * words;
       if (g + r >= count) {
         std::memset(out, 0, static_cast<size_t>(words) * sizeof(*out));
         continue;
       }
       read(g + r, values);
-      note_row(K::words_from(values, d, out), d, panel, g + r);
+      note_row<K>(K::words_from(values, d, out), d, panel, g + r);
     }
-    typename K::word* out = panel.words + g * words;
-    if constexpr (as_a)
-      K::pack_a(scratch, words, out);
-    else
-      K::pack_b(scratch, words, out);
+    if constexpr (as_a && !in_place)
+      K::pack_a(scratch, words, packed);
+    else if constexpr (!as_a)
+      K::pack_b(scratch, words, packed);
   }
 }
 
@@ -457,7 +473,7 @@ inline int64_t a_block(int64_t d) {
 template <class K>
 inline Panel<K> take_panel(Arena& arena, int64_t rows, int64_t d) {
   const int64_t padded = at_least(round_up(rows, K::rows), round_up(rows, K::cols));
-  return {arena.take<typename K::word>(padded * K::words(d)), arena.take<typename K::acc>(padded),
+  return {arena.take<typename K::word>(padded * K::a_stride(K::words(d))), arena.take<typename K::acc>(padded),
           arena.take<typename K::acc>(padded), 0, 0};
 }
 

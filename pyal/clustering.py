@@ -15,7 +15,7 @@ from pyal import _cpu
 from pyal.arguments import generator, number, size
 from pyal.arrays import BLOCK_ELEMENTS, Rows, as_numpy, cast, empty, first_few, on_device, widened
 from pyal.constraints import Components, components
-from pyal.launch import Progress, run
+from pyal.launch import Progress, Scratch, run
 from pyal.lloyd import lloyd
 from pyal.rows import greedy_arguments, rows, rows_and_norm, sqnorms, value_dtype
 
@@ -197,7 +197,7 @@ def _iteration(X: Rows, max_iter: Any, tol: Any, n_jobs: int | None) -> Callable
 
     def iterate(centers: Any, fix: Callable[[Any], Any] | None = None) -> tuple[Any, Any, float]:
         with Progress("kmeans", max_iter + 1) as progress:
-            assign = partial(run, "kmeans_assign", X, n_jobs, progress=progress)
+            assign = partial(run, "kmeans_assign", X, n_jobs, progress=progress, scratch=Scratch())
             return lloyd(X, centers, assign=assign, max_iter=max_iter, tol=tol, mean_sqnorm=mean_sqnorm, fix=fix)
 
     return iterate

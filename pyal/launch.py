@@ -10,8 +10,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pyal import _cpu
 from pyal.arguments import n_jobs_checked
 from pyal.arrays import Rows, address, empty
@@ -123,11 +121,32 @@ def _cgroup_bytes() -> int | None:
     return None
 
 
-def run(kernel: str, X: Rows, n_jobs: int | None, *, progress: Progress | None = None, **arguments: Any) -> None:
+class Scratch:
+    """Memory that a kernel works in. Given to call after call, it is found as the last one left it."""
+
+    memory: Any = None
+
+    def of(self, size: int, device: str) -> Any:
+        if self.memory is None or len(self.memory) != size:
+            self.memory = empty((size,), "uint8", device)
+        return self.memory
+
+
+def run(
+    kernel: str,
+    X: Rows,
+    n_jobs: int | None,
+    *,
+    progress: Progress | None = None,
+    scratch: Scratch | None = None,
+    **arguments: Any,
+) -> None:
     """Runs csrc/kernels/<kernel> on X; arrays among the arguments are handed over by address, outputs included.
 
-    progress: the bar of a series of kernels that this one is part of; default one of its own.
+    progress: the bar of a series of kernels that this one is part of; default one of its own. scratch: kept between
+    the calls of a series.
     """
+    scratch = scratch or Scratch()
     fields = {"X": X.address, "n": X.n, "d": X.d, **{name: address(value) for name, value in arguments.items()}}
     threads = thread_count(n_jobs)
     if X.device != "cpu":
@@ -138,12 +157,12 @@ def run(kernel: str, X: Rows, n_jobs: int | None, *, progress: Progress | None =
         module = _cuda_build.load()
         index = int(X.device.split(":")[1])
         runtime: dict[str, Any] = {"device": index, "stream": torch.cuda.current_stream(index).cuda_stream}
-        scratch = empty((getattr(module, kernel + "_scratch")(X.dtype, fields, runtime),), "uint8", X.device)
-        getattr(module, kernel)(X.dtype, fields, address(scratch), runtime)
+        memory = scratch.of(getattr(module, kernel + "_scratch")(X.dtype, fields, runtime), X.device)
+        getattr(module, kernel)(X.dtype, fields, address(memory), runtime)
         return
     terminal = sys.stderr is not None and sys.stderr.isatty()
     with Progress(kernel) if progress is None else nullcontext(progress) as bar:
         runtime = {"threads": threads, "progress": bar if terminal else None}
-        scratch = np.empty(getattr(_cpu, kernel + "_scratch")(X.dtype, fields, runtime), np.uint8)
-        getattr(_cpu, kernel)(X.dtype, fields, address(scratch), runtime)
+        memory = scratch.of(getattr(_cpu, kernel + "_scratch")(X.dtype, fields, runtime), "cpu")
+        getattr(_cpu, kernel)(X.dtype, fields, address(memory), runtime)
         bar.finished += 1

@@ -9,7 +9,7 @@ from data import host, integers, put
 
 from pyal import kernels
 from pyal.arrays import empty, on_device
-from pyal.launch import run
+from pyal.launch import Scratch, run
 
 
 def conflict_lists(n: int, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,12 +93,12 @@ def test_kmeans_assign_with_fixed_rows(engine, dtype):
     shapes = {"assignment": ((X.n,), "int64"), "upper": ((X.n,), value), "lower": ((X.n,), value)}
     shapes |= {"sums": ((k, 9), "float64"), "counts": ((k,), "int64"), "sqdist": ((X.n,), value)}
     state = {name: empty(*shape, X.device) for name, shape in shapes.items()}
-    moved = None
+    moved, scratch = None, Scratch()
     for step in range(6):
         fixed = np.where(rng.random(X.n) < 0.3, rng.integers(0, k, X.n), -1) if step != 3 else None
         given = {"centers": centers, "moved": moved, "fixed": fixed}
         given = {name: None if a is None else on_device(a, X.device) for name, a in given.items()}
-        run("kmeans_assign", X, None, k=k, **given, **state)
+        run("kmeans_assign", X, None, scratch=scratch, k=k, **given, **state)
         names = ("assignment", "sums", "counts", "sqdist")
         for name, wanted in zip(names, reference.kmeans_assign(exact, centers, fixed=fixed), strict=True):
             np.testing.assert_array_equal(host(state[name]), wanted, err_msg=f"{name} in step {step}")

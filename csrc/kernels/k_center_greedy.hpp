@@ -9,9 +9,9 @@
 // Numerics: sums of squared differences in compute_t<T>, one summation order on every path, so that equal rows are at
 // exactly 0 and the lazy and the plain algorithm see the same numbers.
 // Idea (CPU): m only falls, so a stale m is an upper bound. Each row keeps its m and how many centres it has seen; only
-// when a stale row is at the top of the heap is it compared with the centres it has missed, and only until its m falls
-// below a value already known to be reached. Exact; most rows are visited a few times in all.
-// Memory: O(n) for bounds and heap.
+// when stale rows have the largest bounds are they compared with the centres that they have missed: a filter in low
+// precision first, then sums of squares for what may be nearer than m. Exact; most rows are visited a few times in all.
+// Memory: O(n) for bounds, and the latest picks, 2048 at most, packed for the filter.
 #pragma once
 #include "../storage.hpp"
 

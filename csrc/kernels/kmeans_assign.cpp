@@ -1,5 +1,5 @@
-// Rows whose bounds leave no doubt keep their centre unread, fixed rows take theirs; the others go through Nearest. The sums are added up slab of
-// columns by slab of columns, each in row order, so no thread ever adds to another's number.
+// Rows whose bounds leave no doubt keep their centre unread, fixed rows take theirs; the others go through Nearest. The sums
+// are added up centre by centre, so no thread ever adds to another's number.
 #include "kmeans_assign.hpp"
 
 #include "../instantiate.hpp"
@@ -8,9 +8,10 @@
 namespace pyal::cpu {
 namespace {
 
-constexpr int64_t row_chunk = 1024, column_slab = 64;
+constexpr int64_t row_chunk = 1024;
+constexpr int64_t most_kept = int64_t(256) << 20;  // bytes
 // Where the parts of a step end, of the time that a first one takes.
-constexpr double doubts_end = 0.05, nearest_end = 0.9, sums_end = 0.95;
+constexpr double doubts_end = 0.05, filled_end = 0.2, nearest_end = 0.9, sums_end = 0.95;
 
 template <class T>
 struct Layout {
@@ -20,7 +21,11 @@ struct Layout {
   int64_t* active;       // rows to look at, ascending
   int64_t* chunk_count;
   int64_t* previous;     // (n,) centre before this step, -1: none
+  int64_t* grouped;      // rows by centre
+  int64_t* start;        // (k + 1,) where each centre's begin
   V* best;
+  double* kept_scale;    // of the frame that `kept` was filled in
+  KeptRows<T> kept;
   Nearest<T, V> nearest;
 
   Layout(const KmeansAssignParams<T>& p, int threads, Arena& arena)
@@ -29,7 +34,11 @@ struct Layout {
         active(arena.take<int64_t>(p.X.rows)),
         chunk_count(arena.take<int64_t>(p.X.rows / row_chunk + 1)),
         previous(arena.take<int64_t>(p.X.rows)),
+        grouped(arena.take<int64_t>(p.X.rows)),
+        start(arena.take<int64_t>(p.k + 1)),
         best(arena.take<V>(p.X.rows)),
+        kept_scale(arena.take<double>(1)),
+        kept(p.X, most_kept, threads, arena),
         nearest(p.X.cols, p.k, threads, arena) {}
 };
 
@@ -66,6 +75,8 @@ bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, 
   p.upper[i] = (p.upper[i] + p.moved[own]) * static_cast<V>(1 + 0x1p-21);
   p.lower[i] = (p.lower[i] - moves.of_others_than(own)) * static_cast<V>(1 - 0x1p-21);
   if (p.upper[i] < p.lower[i]) return false;
+  // The distance as it is costs a look at the row. It is hardly smaller than the bound by more than twice what the centre moved.
+  if (p.upper[i] - p.lower[i] > 2 * p.moved[own] + (p.upper[i] + p.lower[i]) * static_cast<V>(0x1p-9)) return true;
   p.upper[i] = root_up<V>(sqdist(row(p.X, i), p.centers + own * d, d));
   return !(p.upper[i] < p.lower[i]);
 }
@@ -99,7 +110,7 @@ bool find_active(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t& active, 
 template <class T>
 bool find_nearest(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active, const Control& control) {
   using V = compute_t<T>;
-  if (active == 0) return true;
+  if (active == 0 && p.moved) return true;
   const V infinity = static_cast<V>(__builtin_inf());
   const RowList<T> rows = {p.X, nullptr}, list = {p.X, s.active};
   const RowList<V> centers = {{p.centers, p.k, p.X.cols}, nullptr};
@@ -108,7 +119,11 @@ bool find_nearest(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active, 
     p.lower[s.active[r]] = infinity;
   }
   const Frame<T> frame = including(make_frame(rows, p.X.rows, s.origin, s.mean), centers, p.k);
-  if (!s.nearest.run(list, active, centers, p.k, frame, s.best, p.assignment, p.lower, control, doubts_end, nearest_end))
+  if (!p.moved || *s.kept_scale != static_cast<double>(frame.scale)) {
+    if (!s.kept.fill(rows, frame, control, doubts_end, filled_end)) return false;
+    *s.kept_scale = static_cast<double>(frame.scale);
+  }
+  if (!s.nearest.run(list, active, centers, p.k, frame, s.best, p.assignment, p.lower, control, filled_end, nearest_end, &s.kept))
     return false;
   for (int64_t r = 0; r < active; ++r) p.upper[s.active[r]] = root_up<V>(s.best[s.active[r]]);
   return true;
@@ -126,32 +141,40 @@ int64_t keep_changed(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t activ
   return changed;
 }
 
+// Adds the rows (or, with sign = -1, subtracts them) to the sums of the centres that `owner` names: centre by centre, whose
+// sums stay in cache, each in row order.
+template <class T>
+bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count, const int64_t* owner, double sign,
+              const Control& control, double before, double after) {
+  const int64_t d = p.X.cols;
+  for (int64_t c = 0; c <= p.k; ++c) s.start[c] = 0;
+  for (int64_t r = 0; r < count; ++r) ++s.start[owner[s.active[r]] + 1];
+  for (int64_t c = 0; c < p.k; ++c) {
+    p.counts[c] += static_cast<int64_t>(sign) * s.start[c + 1];
+    s.start[c + 1] += s.start[c];
+  }
+  for (int64_t r = 0; r < count; ++r) s.grouped[s.start[owner[s.active[r]]]++] = s.active[r];
+  const int64_t slabs = at_most((d + 63) / 64, at_least(1, 8 * control.threads / p.k)), width = (d + slabs - 1) / slabs;
+  return parallel_for(control, p.k * slabs, [&](int64_t item, int) {
+    const int64_t c = item / slabs, c0 = item % slabs * width, columns = at_most(width, d - c0);
+    double* sums = p.sums + c * d + c0;
+    for (int64_t r = c > 0 ? s.start[c - 1] : 0; r < s.start[c]; ++r) {  // by now start[c] is where the next centre's begin
+      if (r + 4 < s.start[c]) prefetch_row(row(p.X, s.grouped[r + 4]) + c0, columns);
+      const T* x = row(p.X, s.grouped[r]) + c0;
+      for (int64_t j = 0; j < columns; ++j) sums[j] += sign * static_cast<double>(widen(x[j]));
+    }
+  }, before, after);
+}
+
 template <class T>
 bool update_sums(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t changed, const Control& control) {
-  const int64_t d = p.X.cols;
-  if (!p.moved)
+  if (!p.moved) {
     for (int64_t c = 0; c < p.k; ++c) p.counts[c] = 0;
-  for (int64_t r = 0; r < changed; ++r) {
-    const int64_t i = s.active[r];
-    if (s.previous[i] >= 0) --p.counts[s.previous[i]];
-    ++p.counts[p.assignment[i]];
+    for (int64_t c = 0; c < p.k * p.X.cols; ++c) p.sums[c] = 0;
+  } else if (!add_rows(p, s, changed, s.previous, -1, control, nearest_end, (nearest_end + sums_end) / 2)) {
+    return false;
   }
-  return parallel_for(control, (d + column_slab - 1) / column_slab, [&](int64_t item, int) {
-    const int64_t c0 = item * column_slab, width = at_most(column_slab, d - c0);
-    if (!p.moved)
-      for (int64_t c = 0; c < p.k; ++c)
-        for (int64_t j = 0; j < width; ++j) p.sums[c * d + c0 + j] = 0;
-    for (int64_t r = 0; r < changed; ++r) {
-      const int64_t i = s.active[r];
-      const T* x = row(p.X, i) + c0;
-      if (s.previous[i] >= 0) {
-        double* from = p.sums + s.previous[i] * d + c0;
-        for (int64_t j = 0; j < width; ++j) from[j] -= static_cast<double>(widen(x[j]));
-      }
-      double* to = p.sums + p.assignment[i] * d + c0;
-      for (int64_t j = 0; j < width; ++j) to[j] += static_cast<double>(widen(x[j]));
-    }
-  }, nearest_end, sums_end);
+  return add_rows(p, s, changed, p.assignment, 1, control, (nearest_end + sums_end) / 2, sums_end);
 }
 
 }  // namespace
@@ -173,8 +196,10 @@ bool kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, const Control&
   if (!update_sums(p, s, keep_changed(p, s, active), control)) return false;
   if (!p.sqdist) return true;
   return parallel_for(control, (n + row_chunk - 1) / row_chunk, [&](int64_t item, int) {
-    for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i)
+    for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
+      if (i + 3 < n) prefetch_row(row(p.X, i + 3), d);
       p.sqdist[i] = sqdist(row(p.X, i), p.centers + p.assignment[i] * d, d);
+    }
   }, sums_end, 1);
 }
 

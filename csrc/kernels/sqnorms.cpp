@@ -42,7 +42,10 @@ bool sqnorms(const SqnormsParams<T>& p, void*, const Control& control) {
   constexpr int64_t chunk = 1024;
   return parallel_for(control, (p.X.rows + chunk - 1) / chunk, [&](int64_t item, int) {
     const int64_t end = (item + 1) * chunk < p.X.rows ? (item + 1) * chunk : p.X.rows;
-    for (int64_t i = item * chunk; i < end; ++i) p.sqnorms[i] = sqnorm(row(p.X, i), p.X.cols);
+    for (int64_t i = item * chunk; i < end; ++i) {
+      if (i + 3 < end) prefetch_row(row(p.X, i + 3), p.X.cols);
+      p.sqnorms[i] = sqnorm(row(p.X, i), p.X.cols);
+    }
   });
 }
 
