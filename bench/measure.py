@@ -25,6 +25,9 @@ import numpy as np
 SLOW_SECONDS = 10.0  # a call that takes longer is timed once: the run whose answer is checked
 BUDGET_SECONDS = 5.0  # of repeated calls
 MOST_ROUNDS = 15
+SETTLE_SECONDS = (
+    0.05  # before a call: idle threads of OpenBLAS and OpenMP spin for tens of ms, on the other side's time
+)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -105,6 +108,7 @@ class Timed:
             self.seconds.append(first)
 
     def timed(self) -> Any:
+        time.sleep(SETTLE_SECONDS)
         begin = time.perf_counter()
         answer = self.call()
         self.seconds.append(time.perf_counter() - begin)

@@ -113,7 +113,7 @@ void read(const Arguments& a, SupScoresParams<T>& p) {
        a.pointer<const V>("centers"),
        a.integer("k"),
        a.pointer<const int64_t>("assignment"),
-       a.pointer<const V>("weights"),
+       a.real("temperature"),
        a.pointer<V>("scores")};
 }
 template <class T>

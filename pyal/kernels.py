@@ -234,7 +234,7 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
     """SUP scores, (n,): closeness of every row to the clusters other than its own (SUPClust, arXiv:2403.03741).
 
     1 / sum_j w_j |x - c_j| over the centres j other than assignment[i], w the softmax of -|c_own - c_j| / temperature;
-    distances Euclidean, not squared. centers: (k, d), k >= 2; assignment: (n,) in 0 .. k - 1. Memory O(n + k^2).
+    distances Euclidean, not squared. centers: (k, d), k >= 2; assignment: (n,) in 0 .. k - 1. Memory O(n + k^2 + k d).
 
     >>> sup_scores([[0.0], [1.0]], [[0.0], [4.0]], [0, 0]).tolist()
     [0.25, 0.3333333333333333]
@@ -248,22 +248,15 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
     owner = vector(assignment, X.n, "assignment", "iu", "int64")
     if owner.min() < 0 or owner.max() >= C.n:
         raise ValueError(f"assignment must lie in 0 .. {C.n - 1}; got {owner.min()} .. {owner.max()}")
-    c = widened(as_rows(as_numpy(C, "centers")), "float64")
-    sqdist, others = knn(c, C.n - 1, n_jobs=n_jobs)
-    apart = np.full((C.n, C.n), np.inf)
-    np.put_along_axis(apart, others, np.sqrt(sqdist), axis=1)
-    weights = np.exp((apart.min(1)[:, None] - apart) / number(temperature, "temperature"))
-    weights /= weights.sum(1)[:, None]
-    dtype = value_dtype(X)
-    scores = empty((X.n,), dtype, X.device)
+    scores = empty((X.n,), value_dtype(X), X.device)
     run(
         "sup_scores",
         X,
         n_jobs,
-        centers=on_device(c.array.astype(dtype), X.device),
+        centers=on_device(widened(as_rows(as_numpy(C, "centers")), value_dtype(X)).array, X.device),
         k=C.n,
         assignment=on_device(owner, X.device),
-        weights=on_device(weights.astype(dtype), X.device),
+        temperature=number(temperature, "temperature"),
         scores=scores,
     )
     return scores

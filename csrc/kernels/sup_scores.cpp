@@ -21,6 +21,9 @@ struct Layout {
   V* products;
   V* sums;
   V* packing;
+  double* exact;  // (k, d) centres
+  double* apart;  // (k, k) between centres
+  V* weights;     // (k, k)
 
   Layout(const SupScoresParams<T>& p, int threads, Arena& arena) {
     const int64_t d = p.X.cols;
@@ -35,8 +38,37 @@ struct Layout {
     products = arena.take<V>(threads * K::rows * round_up(at_most(p.k, center_chunk), K::cols));
     sums = arena.take<V>(p.X.rows);
     packing = arena.take<V>(threads * pack_scratch<K>(d));
+    exact = arena.take<double>(p.k * d);
+    apart = arena.take<double>(p.k * p.k);
+    weights = arena.take<V>(p.k * p.k);
   }
 };
+
+template <class T>
+bool make_weights(const SupScoresParams<T>& p, const Layout<T>& s, const Control& control) {
+  using V = compute_t<T>;
+  const int64_t d = p.X.cols, k = p.k;
+  for (int64_t j = 0; j < k * d; ++j) s.exact[j] = static_cast<double>(p.centers[j]);
+  const bool completed = parallel_for(control, k, [&](int64_t own, int) {
+    s.apart[own * k + own] = __builtin_inf();
+    for (int64_t c = own + 1; c < k; c += 4) {
+      const double* others[4];
+      double sq[4];
+      for (int r = 0; r < 4; ++r) others[r] = s.exact + at_most(c + r, k - 1) * d;
+      sqdist4(others, s.exact + own * d, d, sq);
+      for (int64_t r = 0; r < at_most(4, k - c); ++r)
+        s.apart[own * k + c + r] = s.apart[(c + r) * k + own] = __builtin_sqrt(sq[r]);
+    }
+  });
+  return completed && parallel_for(control, k, [&](int64_t own, int) {
+    double* apart = s.apart + own * k;
+    double nearest = __builtin_inf(), sum = 0;
+    for (int64_t c = 0; c < k; ++c)
+      if (apart[c] < nearest) nearest = apart[c];
+    for (int64_t c = 0; c < k; ++c) sum += apart[c] = __builtin_exp((nearest - apart[c]) / p.temperature);
+    for (int64_t c = 0; c < k; ++c) s.weights[own * k + c] = static_cast<V>(apart[c] / sum);
+  });
+}
 
 // sum over the centres [k0, k0 + count) of weight * distance.
 template <class V, class T>
@@ -94,6 +126,7 @@ bool sup_scores(const SupScoresParams<T>& p, void* scratch, const Control& contr
   const RowList<V> centers = {{p.centers, p.k, d}, nullptr};
   const Frame<V> center_frame = {make_frame(centers, p.k, s.origin, s.mean).origin, 1};
   const Frame<T> frame = {s.origin, 1};
+  if (!make_weights(p, s, control)) return false;
   for (int64_t k0 = 0; k0 < p.k; k0 += center_chunk) {
     const bool first = k0 == 0, last = k0 + center_chunk >= p.k;
     pack<K, false>(centers, k0, at_most(center_chunk, p.k - k0), center_frame, s.centers, s.packing);
@@ -103,12 +136,12 @@ bool sup_scores(const SupScoresParams<T>& p, void* scratch, const Control& contr
       V* products = s.products + worker * K::rows * stride;
       const int64_t end = at_most((number + 1) * groups_per_item * K::rows, p.X.rows);
       for (int64_t i0 = number * groups_per_item * K::rows; i0 < end; i0 += K::rows) {
-        pack<K, true>(rows, i0, at_most(K::rows, end - i0), frame, panel, s.packing + worker * pack_scratch<K>(d));
+        pack<K, true>(rows, i0, at_most(K::rows, end - i0), frame, panel, s.packing + worker * pack_scratch<K>(d), end);
         multiply<K>(panel.words, s.centers, d, products, stride);
         for (int64_t r = 0; r < panel.count; ++r) {
           const int64_t i = i0 + r;
           const V part = weighted_distance<V>(rows[i], p.centers + k0 * d, d, panel.sqnorm[r], s.centers,
-                                              products + r * stride, p.weights + p.assignment[i] * p.k + k0);
+                                              products + r * stride, s.weights + p.assignment[i] * p.k + k0);
           s.sums[i] = first ? part : s.sums[i] + part;
           if (last) p.scores[i] = V(1) / s.sums[i];
         }
