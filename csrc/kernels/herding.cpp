@@ -113,7 +113,7 @@ inline void atomic_add(double* target, double value) {
   while (!__atomic_compare_exchange(target, &old, &sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-// Upper bounds on all gains by a self-join; single precision sums, made up for by join_margin.
+// Upper bounds on what all gains owe to other rows, by a self-join; single precision sums, made up for by join_margin.
 template <class T>
 struct Bounder {
   const HerdingParams<T>& p;
@@ -153,6 +153,11 @@ struct Bounder {
       const float shift = block.lost * block.lost * (1 / t - 1) * (1 + 0x1p-20f), keep = 1 - t;
       const vec<float> m_i = splat(static_cast<float>(s.m[i]) * (1 - 0x1p-22f)), weight_i = splat(s.weight[i]);
       const vec<float> zero = {}, cut_i = splat(s.cut[i]);
+      // Its own kernel value is known. Where the others are next to nothing, a bound on it would hide them all.
+      const int64_t own = i - block.j0;
+      const bool meets_itself = own >= 0 && own < block.b.count;
+      const float own_weight = meets_itself ? weight[own] : 0;
+      if (meets_itself) weight[own] = 0;
       vec<float> total = {};
       for (int64_t j = 0; j < block.stride; j += lanes<float>) {
         const vec<float> norms = load(block.work + j) + sq_i;
@@ -166,6 +171,7 @@ struct Bounder {
         total += maximum(value - load(m + j), zero) * load(weight + j);
         if (block.both) store(sums + j, load(sums + j) + maximum(value - m_i, zero) * weight_i);
       }
+      if (meets_itself) weight[own] = own_weight;
       atomic_add(&s.joined[i], static_cast<double>(sum_lanes<float>(total)));
     }
   }
@@ -246,7 +252,7 @@ struct Greedy {
     return true;
   }
 
-  // Upper bounds on all gains, less join_margin, into s.joined.
+  // Upper bounds on all gains, less join_margin and what candidates gain at themselves, into s.joined.
   bool join(double before, double after) {
     for (int64_t i = 0; i < n; ++i) {
       s.joined[i] = 0;
@@ -261,11 +267,16 @@ struct Greedy {
                : s.join.run_self(rows, whole, frame, control, bounder, before, after);
   }
 
+  // Rounded like the gains that it is compared with.
+  double bound_of(int64_t i) const {
+    return comparable<V>(s.joined[i] * join_margin + weight(i) * (1 - static_cast<double>(s.m[i])));
+  }
+
   bool first_bounds() {
     if (!join(0, 0.4)) return false;
     for (int64_t c = 0; c < n_candidates; ++c) {
       const int64_t i = candidates.position(c);
-      s.value[i] = s.joined[i] * join_margin;
+      s.value[i] = bound_of(i);
       s.heap[c] = {s.value[i], i};
     }
     heap = Heap<double>(s.heap, n_candidates);
@@ -278,7 +289,7 @@ struct Greedy {
     const int64_t left = heap.size();
     for (int64_t e = 0; e < left; ++e) {
       const int64_t i = s.heap[e].position;
-      const double bound = s.joined[i] * join_margin;
+      const double bound = bound_of(i);
       if (bound < s.heap[e].bound) s.heap[e].bound = bound;
       if (s.exact[i] && logged - s.seen[i] < n) continue;
       if (bound < s.value[i]) s.value[i] = bound;

@@ -76,7 +76,7 @@ bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, 
   p.lower[i] = (p.lower[i] - moves.of_others_than(own)) * static_cast<V>(1 - 0x1p-21);
   if (p.upper[i] < p.lower[i]) return false;
   // The distance as it is costs a look at the row. It is hardly smaller than the bound by more than twice what the centre moved.
-  if (p.upper[i] - p.lower[i] > 2 * p.moved[own] + (p.upper[i] + p.lower[i]) * static_cast<V>(0x1p-9)) return true;
+  if (p.upper[i] - p.lower[i] > 2 * p.moved[own] + (p.upper[i] + p.lower[i]) * static_cast<V>(0x1p-11)) return true;
   p.upper[i] = root_up<V>(sqdist(row(p.X, i), p.centers + own * d, d));
   return !(p.upper[i] < p.lower[i]);
 }
