@@ -105,3 +105,50 @@ def test_kmeans_assign_with_fixed_rows(engine, dtype):
         step_by = rng.integers(-1, 2, centers.shape) * (rng.random((k, 1)) < 0.5)
         moved = (np.sqrt((step_by**2).sum(axis=1)) * (1 + 1e-6)).astype(value)
         centers = (centers + step_by).astype(value)
+
+
+BOUNDED = {
+    "noise": lambda rng: rng.standard_normal((400, 100)),
+    "unit sphere": lambda rng: (lambda X: X / np.linalg.norm(X, axis=1, keepdims=True))(
+        rng.standard_normal((300, 513))
+    ),
+    "far from the origin": lambda rng: rng.standard_normal((300, 33)) + 1e3 * rng.standard_normal(33),
+    "tight clusters": lambda rng: (
+        10 * rng.standard_normal((5, 64))[rng.integers(0, 5, 300)] + 1e-3 * rng.standard_normal((300, 64))
+    ),
+    "many sizes": lambda rng: np.exp(2 * rng.standard_normal((300, 16))),
+    "one column": lambda rng: rng.standard_normal((300, 1)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", BOUNDED)
+def test_bounds_of_kmeans_assign(engine, name, dtype):
+    """upper and lower enclose the distances while centres move by much and by little, one far away among them."""
+    rng = np.random.default_rng(7)
+    pool = BOUNDED[name](rng).astype(dtype)
+    X, value, k = kernels.rows(put(pool, dtype, engine)), "float64" if dtype == "float64" else "float32", 20
+    centers = pool[rng.choice(len(pool), k, replace=False)].astype(value)
+    centers[0] *= 20
+    shapes = {"assignment": ((X.n,), "int64"), "upper": ((X.n,), value), "lower": ((X.n,), value)}
+    shapes |= {"sums": ((k, X.d), "float64"), "counts": ((k,), "int64")}
+    state = {array: empty(*shape, X.device) for array, shape in shapes.items()}
+    moved, scratch, digits = None, Scratch(), 1e-12 if dtype == "float64" else 2e-6
+    for step in (1e-1, 1e-3, 1e-5, 1e-2):
+        given = {
+            "centers": on_device(centers, X.device),
+            "moved": None if moved is None else on_device(moved, X.device),
+        }
+        run("kmeans_assign", X, None, scratch=scratch, k=k, fixed=None, sqdist=None, **given, **state)
+        distance = np.linalg.norm(pool.astype(np.float64)[:, None] - centers.astype(np.float64), axis=2)
+        assigned = host(state["assignment"])[:, None]
+        own, others = np.take_along_axis(distance, assigned, 1)[:, 0], distance.copy()
+        np.put_along_axis(others, assigned, np.inf, 1)
+        assert (own <= distance.min(1) * (1 + 4 * digits)).all()
+        if engine != "cuda":  # a device is free to ignore the bounds
+            assert (host(state["upper"]) >= own * (1 - digits)).all()
+            assert (host(state["lower"]) <= others.min(1) * (1 + digits)).all()
+        before = centers.astype(np.float64)
+        by = step * distance.max() / np.sqrt(X.d) * rng.standard_normal(centers.shape)
+        centers = (before + by).astype(value)
+        moved = (np.linalg.norm(centers - before, axis=1) * (1 + 1e-6)).astype(value)
