@@ -8,7 +8,7 @@ import reference
 from data import blobs, put
 
 import pyal
-from pyal import cluster_pseudo_labels, kernels
+from pyal import _cpu, cluster_pseudo_labels, kernels
 
 CENTERS = np.array([[0.0, 0.0], [20, 0], [0, 20], [20, 20]])
 
@@ -291,4 +291,4 @@ def test_a_kernel_that_has_no_room(monkeypatch):
     with pytest.raises(MemoryError, match=r"looking ahead over 80 rows .* needs 5.12e-05 GB"):
         pyal.select(X, strategy="lookahead", batch_size=2)
     with pytest.raises(MemoryError, match="looking ahead over 80 rows"):
-        kernels.ntk_lookahead(put(np.eye(80)), np.zeros((80, 2)), batch_size=9)
+        kernels.ntk_lookahead(put(np.eye(80)), np.zeros((80, 2)), batch_size=_cpu.lookahead_pending + 1)
