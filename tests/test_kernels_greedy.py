@@ -83,6 +83,7 @@ WHICH = {
     "start": {"start": 2599},
     "all given": {"covered_by": [9, 2000], "candidates": np.arange(PICKED) % 8 != 3, "start": 1234},
     "duplicates": {},
+    "twins": {},
 }
 
 
@@ -91,6 +92,8 @@ def many_picks(which: str):
     X = integers(PICKED, 3, **CLOSE)
     if which == "duplicates":
         X = X[np.random.default_rng(1).integers(0, 130, PICKED)]
+    if which == "twins":  # 2200 rows twice: whichever pick was missed, one of those left shows it
+        X = np.random.default_rng(1).permutation(np.tile(np.unique(X, axis=0)[:2200], (2, 1)))
     b = len(reference.positions_of(WHICH[which].get("candidates"), PICKED, "all"))
     return X, b, reference.k_center_greedy(X, b, **WHICH[which])
 
