@@ -106,4 +106,5 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("isas_available", [] { return names(isa_available); });
   m.def("set_isa", [](const std::string& name) { set_isa(name.c_str()); }, pybind11::arg("name"));
   m.attr("d2_uniforms") = d2_uniforms;
+  m.attr("lookahead_pending") = lookahead_pending;
 }

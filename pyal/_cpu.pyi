@@ -1,6 +1,7 @@
 from typing import Any
 
 d2_uniforms: int
+lookahead_pending: int
 
 def isa_in_use() -> str: ...
 def isas_compiled() -> tuple[str, ...]: ...

@@ -138,7 +138,7 @@ def k_center_greedy(
     Sener & Savarese 2018, arXiv:1708.00489. Each pick is the candidate farthest from what covered_by and the earlier
     picks cover; sqradius is its squared distance to that (+inf for a first pick with nothing covered). Ties go to the
     lowest position. start: position of the first pick; default with nothing covered: the lowest candidate. Memory
-    O(n).
+    O(n), and on CPUs the latest picks, at most 2048, packed in 2 to 4 bytes per value.
 
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]

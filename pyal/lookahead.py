@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal import _cpu
 from pyal.arguments import number, size, vector
 from pyal.arrays import Rows, as_numpy, as_positions, as_rows, empty, first_few, on_device, widened
 from pyal.launch import room, run
@@ -16,7 +17,6 @@ from pyal.rows import value_dtype
 Objective = Literal["risk", "agreement", "soft_risk", "output_change", "expected_risk"]
 
 _TILE = 1024
-_PENDING = 8  # learned rows that need no working copy of R
 # How far a kernel matrix may be from symmetric and positive semidefinite, as a share of its diagonal.
 _ROUNDING = {"float64": 2.0**-40, "float32": 2.0**-12, "float16": 2.0**-6, "bfloat16": 2.0**-3}
 
@@ -82,7 +82,7 @@ def ntk_lookahead(
         if both.size:
             raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
     b = size(batch_size, "batch_size", 0, allowed.size, " (the number of candidates)")
-    if learned.size + b > _PENDING:
+    if learned.size + b > _cpu.lookahead_pending:  # fewer need no working copy of R
         lookahead_room(n, value_dtype(R), R.device, copies=1)
     positions, objectives = empty((b,), "int64", R.device), empty((b,), "float64", R.device)
     scores = on_device(np.full(n, np.nan), R.device)

@@ -86,6 +86,17 @@ def test_kmeans_of_as_many_clusters_as_rows(engine):
     np.testing.assert_array_equal(centers[assignment], X)
 
 
+def test_kmeans_of_more_rows_than_are_kept():
+    """270 MB of rows: on CPUs with bfloat16 arithmetic the last of them are converted anew for every comparison."""
+    block = integers(67, 4097, seed=8)
+    X, init = np.tile(block.astype(np.float16), (500, 1)), block[[0, 30, 66]]
+    centers, assignment, inertia = kernels.kmeans(X, 3, init=init, max_iter=2, tol=0)
+    expected = reference.kmeans(block, init, max_iter=2, tol=0)  # each row 500 times: the means are the same
+    np.testing.assert_array_equal(assignment, np.tile(expected[1], 500))
+    np.testing.assert_allclose(centers, expected[0], rtol=0, atol=4 * EPS32 * np.abs(block).max())
+    np.testing.assert_allclose(inertia, 500 * expected[2], rtol=sqdist_rtol(block, "float32"))
+
+
 @pytest.mark.parametrize("name", POOLS)
 def test_kmeans_pools(engine, name):
     X = POOLS[name]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -70,6 +71,80 @@ def test_many_rows(device):
     check_ball_cover(X, *host(kernels.ball_cover(given, 400, radius)), radius)
     picks = host(kernels.herding(given, 15, bandwidth=h))
     check_herding(X, *picks, bandwidth=h, atol=kernel_atol(X, h, "float32"))
+
+
+PICKED = 2600  # all of its rows: more than k_center_greedy keeps packed, so that it starts anew with what is left
+CLOSE = {"largest": 50, "seed": 7}  # hardly a row twice; squared distances of whole numbers are exact, and tie
+WHICH = {
+    "all": {},
+    "covered": {"covered_by": [5, 17, 2599]},
+    "many covered": {"covered_by": np.arange(PICKED) % 6 != 0},
+    "candidates": {"candidates": np.random.default_rng(3).permutation(PICKED)[:2300]},
+    "start": {"start": 2599},
+    "all given": {"covered_by": [9, 2000], "candidates": np.arange(PICKED) % 8 != 3, "start": 1234},
+    "duplicates": {},
+    "twins": {},
+}
+
+
+@functools.cache
+def many_picks(which: str):
+    X = integers(PICKED, 3, **CLOSE)
+    if which == "duplicates":
+        X = X[np.random.default_rng(1).integers(0, 130, PICKED)]
+    if which == "twins":  # 2200 rows twice: whichever pick was missed, one of those left shows it
+        X = np.random.default_rng(1).permutation(np.tile(np.unique(X, axis=0)[:2200], (2, 1)))
+    b = len(reference.positions_of(WHICH[which].get("candidates"), PICKED, "all"))
+    return X, b, reference.k_center_greedy(X, b, **WHICH[which])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("which", WHICH)
+def test_k_center_greedy_of_more_picks_than_are_packed(engine, dtype, which):
+    X, b, expected = many_picks(which)
+    assert b > 2048
+    found = host(kernels.k_center_greedy(put(X, dtype, engine), b, n_jobs=1, **WHICH[which]))
+    for part, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part, wanted)
+
+
+def test_k_center_greedy_of_more_picks_than_are_packed_by_several_threads(device):
+    """They decide how many rows are brought up to date at a time."""
+    X, b, expected = many_picks("all given")
+    for n_jobs in (2, 3):
+        found = host(kernels.k_center_greedy(put(X, device=device), b, n_jobs=n_jobs, **WHICH["all given"]))
+        for part, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, wanted)
+
+
+LINES = {  # (n, 1) rows that tie everywhere
+    "all equal": lambda n: np.full((n, 1), 0.7, np.float32),
+    "two values": lambda n: (np.arange(n)[:, None] % 5 == 4).astype(np.float32),
+    "last alone": lambda n: (np.arange(n)[:, None] == n - 1).astype(np.float32),
+    "few values": lambda n: integers(n, 1, seed=n, largest=20),
+}
+OF_LINE = {
+    "all": lambda _: None,
+    "every third": lambda n: np.arange(n)[::-3],
+    "the end": lambda n: np.arange(n) >= n // 2,
+}
+
+
+@functools.cache
+def line(name: str, n: int, some: str):
+    X, candidates = LINES[name](n), OF_LINE[some](n)
+    b = min(300, len(reference.positions_of(candidates, n, "all")))
+    return X, candidates, b, reference.k_center_greedy(X, b, candidates=candidates)
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 4095, 4096, 4097])
+def test_k_center_greedy_takes_the_first_of_the_largest(engine, n):
+    """Numbers of candidates around powers of 64, the fan of the tree that the largest is found with."""
+    for name, some in itertools.product(LINES, OF_LINE):
+        X, candidates, b, expected = line(name, n, some)
+        found = host(kernels.k_center_greedy(put(X, device=engine), b, candidates=candidates, n_jobs=1))
+        for part, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, wanted, err_msg=f"{name}, {some}")
 
 
 @pytest.mark.parametrize("d", [7, 64])

@@ -8,7 +8,7 @@ import reference
 from data import blobs, put
 
 import pyal
-from pyal import cluster_pseudo_labels, kernels
+from pyal import _cpu, cluster_pseudo_labels, kernels
 
 CENTERS = np.array([[0.0, 0.0], [20, 0], [0, 20], [20, 20]])
 
@@ -239,6 +239,36 @@ def test_bad_options(strategy, options, message):
         pyal.select(four()[0], strategy=strategy, batch_size=2, random_state=0, **options)
 
 
+@pytest.mark.parametrize("strategy", ["ntkcpl", "lookahead"])
+@pytest.mark.parametrize(
+    ("kernel", "option", "value"),
+    [
+        ("empirical", "depth", 1),
+        ("infinite", "width", 512),
+        ("infinite", "f0", "zero"),
+        ("infinite", "f0", "network"),
+    ],
+)
+def test_an_option_that_the_kernel_has_no_use_for_is_refused(strategy, kernel, option, value):
+    message = f"{option} must be None: kernel='{kernel}' has no use for it; got {value!r}"
+    given = {"strategy": strategy, "batch_size": 2, "random_state": 0, option: value}
+    with pytest.raises(ValueError, match=message):
+        pyal.select(four()[0], kernel=kernel, **given)
+    if kernel == "empirical":  # the default one
+        with pytest.raises(ValueError, match=message):
+            pyal.select(four()[0], **given)
+
+
+@pytest.mark.parametrize("strategy", ["ntkcpl", "lookahead"])
+def test_options_left_out_have_their_usual_values(strategy):
+    X = blobs(60, 5, seed=2)
+    arguments = {"strategy": strategy, "batch_size": 6, "random_state": 0}
+    for kernel, usual in (("empirical", {"width": 512, "f0": "zero"}), ("infinite", {"depth": 1})):
+        plain = pyal.select(X, kernel=kernel, **arguments)
+        np.testing.assert_array_equal(plain, pyal.select(X, kernel=kernel, **usual, **arguments))
+        np.testing.assert_array_equal(plain, pyal.select(X, kernel=kernel, **dict.fromkeys(usual), **arguments))
+
+
 def test_all_rows_zero():
     """A kernel of zeros: nothing can be learned, and the first rows are as good as any."""
     for strategy in ("ntkcpl", "lookahead"):
@@ -291,4 +321,4 @@ def test_a_kernel_that_has_no_room(monkeypatch):
     with pytest.raises(MemoryError, match=r"looking ahead over 80 rows .* needs 5.12e-05 GB"):
         pyal.select(X, strategy="lookahead", batch_size=2)
     with pytest.raises(MemoryError, match="looking ahead over 80 rows"):
-        kernels.ntk_lookahead(put(np.eye(80)), np.zeros((80, 2)), batch_size=9)
+        kernels.ntk_lookahead(put(np.eye(80)), np.zeros((80, 2)), batch_size=_cpu.lookahead_pending + 1)

@@ -40,10 +40,10 @@ def ntkcpl(
     constraints: str = "cannot_link",
     subset: int = 10_000,
     kernel: str = "empirical",
-    width: int = 512,
-    depth: int = 1,
+    width: int | None = None,
+    depth: int | None = None,
     t: float | None = None,
-    f0: str = "zero",
+    f0: str | None = None,
 ) -> NDArray[np.int64]:
     """Each pick leaves the fewest rows that the model, trained on cluster pseudo-labels, would get wrong.
 
@@ -55,13 +55,14 @@ def ntkcpl(
     max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500 CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the
     clustering. subset: candidates drawn at random, the paper's 10,000.
 
-    The model: a fresh network with one hidden layer of `width` units on X and its empirical kernel, predictions
-    starting from 0 (f0="zero", the network less a frozen copy of itself) or from its outputs (f0="network", the
-    paper's; its noise cost 3 to 8 points at 20 labels on digits and FashionMNIST); or the kernel of infinite width with
-    `depth` hidden layers (kernel="infinite"), which starts from 0. t: training time; None: to the end, with a ridge of
-    1e-6 of the mean of the kernel's diagonal; else ridge 1 / t, but no less, which stands in for stopping at t (the
-    paper does not say what it uses; what counts is t times that diagonal). Ties in the number of wrong rows go to the
-    lower squared error. Memory O(N) and the kernel of subset and labelled rows, twice.
+    The model: a fresh network with one hidden layer of `width` units (None: 512) on X and its empirical kernel,
+    predictions starting from 0 (f0="zero" or None, the network less a frozen copy of itself) or from its outputs
+    (f0="network", the paper's; its noise cost 3 to 8 points at 20 labels on digits and FashionMNIST); or the kernel of
+    infinite width with `depth` (None: 1) hidden layers (kernel="infinite"), which starts from 0. The empirical kernel
+    takes no depth, the infinite one no width and no f0: given, they are a ValueError. t: training time; None: to the
+    end, with a ridge of 1e-6 of the mean of the kernel's diagonal; else ridge 1 / t, but no less, which stands in for
+    stopping at t (the paper does not say what it uses; what counts is t times that diagonal). Ties in the number of
+    wrong rows go to the lower squared error. Memory O(N) and the kernel of subset and labelled rows, twice.
     """
     if cluster_on not in ("self", "al"):
         raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
@@ -71,7 +72,7 @@ def ntkcpl(
             raise ValueError("strategy 'ntkcpl' with cluster_on='al' needs features= once rows are labelled")
         source = pool.features
     most = size(max_clusters, "max_clusters", 1)
-    _check_model(kernel, t, f0)
+    _check_model(kernel, width, depth, t, f0)
     some = _subset(pool, batch_size, subset, rng)
     b0 = min(batch_size, most) if initial_clusters is None else size(initial_clusters, "initial_clusters", 1)
     predicted = known = None
@@ -123,10 +124,10 @@ def lookahead(
     sequential: bool = True,
     subset: int = 4_000,
     kernel: str = "empirical",
-    width: int = 512,
-    depth: int = 1,
+    width: int | None = None,
+    depth: int | None = None,
     t: float | None = None,
-    f0: str = "zero",
+    f0: str | None = None,
 ) -> NDArray[np.int64]:
     """Each pick would change the model's predictions most, were its predicted class its label.
 
@@ -143,7 +144,7 @@ def lookahead(
     """
     if objective not in (allowed := tuple(o for o in get_args(Objective) if o not in ("risk", "soft_risk"))):
         raise ValueError(f"objective must be one of {', '.join(allowed)}; got {objective!r}")
-    _check_model(kernel, t, f0)
+    _check_model(kernel, width, depth, t, f0)
     some = _subset(pool, batch_size, subset, rng)
     rows = np.sort(np.concatenate([pool.labeled, some]))
     labels = np.full(rows.size, -1)
@@ -186,11 +187,18 @@ def _subset(pool: Pool, batch_size: int, subset: int, rng: np.random.Generator) 
     return np.sort(rng.choice(pool.candidates, count, replace=False))
 
 
-def _check_model(kernel: str, t: float | None, f0: str) -> None:
-    if f0 not in ("network", "zero"):
-        raise ValueError(f"f0 must be 'network' or 'zero'; got {f0!r}")
+def _check_model(kernel: str, width: int | None, depth: int | None, t: float | None, f0: str | None) -> None:
     if kernel not in ("empirical", "infinite"):
         raise ValueError(f"kernel must be 'empirical' or 'infinite'; got {kernel!r}")
+    unused: dict[str, Any] = {"depth": depth} if kernel == "empirical" else {"width": width, "f0": f0}
+    for name, value in unused.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None: kernel={kernel!r} has no use for it; got {value!r}")
+    if f0 not in ("network", "zero", None):
+        raise ValueError(f"f0 must be 'network' or 'zero'; got {f0!r}")
+    for name, count in (("width", width), ("depth", depth)):
+        if count is not None:
+            size(count, name, 1)
     if t is not None and not 0 < t < np.inf:
         raise ValueError(f"t must be a positive training time, or None for infinity; got {t!r}")
 
@@ -200,9 +208,9 @@ def _model(
     rows: NDArray[np.int64],
     outputs: int,
     kernel: str,
-    width: int,
-    depth: int,
-    f0: str,
+    width: int | None,
+    depth: int | None,
+    f0: str | None,
     rng: np.random.Generator,
 ) -> tuple[Any, Rows]:
     """(predictions before training (m, outputs), kernel) of the head on these rows."""
@@ -212,7 +220,8 @@ def _model(
     if kernel == "infinite":
         K = kernels.ntk(X, kind="infinite", depth=depth, n_jobs=pool.n_jobs)
     else:
-        weights = kernels.ntk_weights(X.d, width, outputs, random_state=rng)
+        given = {} if width is None else {"width": width}
+        weights = kernels.ntk_weights(X.d, n_outputs=outputs, random_state=rng, **given)
         K = kernels.ntk(X, weights=weights, n_jobs=pool.n_jobs)
         if f0 == "network":
             start = as_numpy(kernels.ntk_outputs(X, weights), "f0")
