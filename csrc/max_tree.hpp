@@ -10,7 +10,7 @@ namespace {
 template <class V>
 class MaxTree {
  public:
-  MaxTree(int64_t n, Arena& arena) : n_(n) {
+  MaxTree(int64_t n, Arena& arena) {
     for (int64_t size = n; levels_ == 0 || size > 1; size = (size + fan - 1) / fan) {
       level_[levels_] = arena.take<V>((size + fan - 1) / fan * fan);
       size_[levels_++] = size;
@@ -71,7 +71,6 @@ class MaxTree {
     return found ? __builtin_ctzll(found) : 0;
   }
 
-  int64_t n_;
   int levels_ = 0;
   V* level_[11] = {};  // 64^11 is more than any list has
   int64_t size_[11] = {};

@@ -4,13 +4,30 @@
 // Two bounds leave a centre out. Its own distance is bounded as in tiles.hpp. And against the other centres, what storing lost
 // of the row matters only along the centres: s_c = |c|^2 - 2 <x, c>, which orders them, is computed to within wobble * n_c,
 // where n_c >= |c'| and lost_c <= ratio n_c:
-//   |error| <= 2 lost_x |c| + 2 (|x'| + |c|) lost_c + rounding <= n_c (2 lost_x + 2 (ratio + slack) (|x'| + most n)) (1 + 2 ratio)
+//   |error| <= 2 lost_x |c| + (2 |x'| + |c'| + |c|) lost_c + rounding
+//           <= n_c (2 lost_x + 2 (ratio + slack) (|x'| + most |c'|)) (1 + 2 ratio)
 // Near the origin of the frame |c| is small, and so is this.
 #pragma once
 #include "tiles.hpp"
 
 namespace pyal {
 namespace {
+
+// Relative, of a sum of d squared differences: at least 8 partial sums, whatever the instruction set.
+template <class V>
+inline double sum_error(int64_t d) {
+  return static_cast<double>(d / 8 + 64) * (sizeof(V) == 4 ? 0x1p-23 : 0x1p-52);
+}
+
+// Bounds on the Euclidean distance whose computed square this is.
+template <class V>
+inline V distance_up(V square, int64_t d) {
+  return static_cast<V>(__builtin_sqrt(static_cast<double>(square) * (1 + 2 * sum_error<V>(d))) * (1 + 0x1p-21));
+}
+template <class V>
+inline V distance_down(V square, int64_t d) {
+  return static_cast<V>(__builtin_sqrt(static_cast<double>(square) * (1 - sum_error<V>(d))) * (1 - 0x1p-21));
+}
 
 // What is known of a row and the centres it was compared with.
 template <class V>
@@ -228,6 +245,9 @@ class Nearest {
     smallest[lane] = __builtin_inff();
     shown.next = minimum(smallest_lane(smallest), smallest_lane(second));
     shown.at_most_first = shown.first + 2 * wobble * norm[shown.looked];
+    // What decides are sums of squared differences, and they have an error of their own.
+    const float square = shown.at_most_first + norm_x * norm_x;
+    if (square > 0) shown.at_most_first += 2 * static_cast<float>(sum_error<V>(d_)) * square;
     shown.clear = shown.next > shown.at_most_first;
     return shown;
   }
@@ -283,21 +303,19 @@ class Nearest {
     if (follow && best >= 0) {  // as far beyond the winner as s tells
       const double scale2 = static_cast<double>(frame.scale) * static_cast<double>(frame.scale);
       const double square =
-          static_cast<double>(best) * (1 - sum_error(d_)) + static_cast<double>(shown.next - shown.at_most_first) / scale2;
+          static_cast<double>(best) * (1 - sum_error<V>(d_)) + static_cast<double>(shown.next - shown.at_most_first) / scale2;
       if (square > 0) lower = maximum(lower, static_cast<V>(__builtin_sqrt(square) * (1 - 0x1p-21)));
     }
     if (winner >= 0 && before < V(__builtin_inf()))  // the centre that won before is now one of the others
-      lower = minimum(lower, static_cast<V>(__builtin_sqrt(static_cast<double>(before)) * (1 - 0x1p-21)));
+      lower = minimum(lower, distance_down(before, d_));
     return lower;
   }
 
-  static float limit_for(V best, const Frame<T>& frame, float lost) {
-    const double reach = __builtin_sqrt(static_cast<double>(best)) * static_cast<double>(frame.scale);
+  // What s + |x'|^2 less than shows a distance whose sum of squares may be below `best`.
+  float limit_for(V best, const Frame<T>& frame, float lost) const {
+    const double reach = __builtin_sqrt(static_cast<double>(best) * (1 + 2 * sum_error<V>(d_))) * static_cast<double>(frame.scale);
     return reach_bound(static_cast<float>(reach * (1 + 0x1p-22)), lost);
   }
-
-  // Relative, of a sum of squared differences: at least 8 partial sums, whatever the instruction set.
-  static double sum_error(int64_t d) { return static_cast<double>(d / 8 + 64) * 0x1p-23; }
 
   int64_t d_, room_;
   RowList<B> centers_ = {};

@@ -188,7 +188,6 @@ bool d2_sampling(const D2SamplingParams<T>& p, void* scratch, const Control& con
   const bool norms = p.q || (!p.covered.size && p.first == D2First::largest);
   const bool completed = parallel_for(control, s.n_blocks, [&](int64_t b, int) {
     for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) {
-      if (norms && i + 3 < s.n) prefetch_row(candidates[i + 3], p.X.cols);
       s.sqnorm[i] = norms ? sampler.sqnorm_of(candidates.position(i)) : 0;
     }
   });

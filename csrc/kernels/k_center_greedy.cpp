@@ -12,6 +12,7 @@ namespace {
 
 // Candidates of a wave, per group: more share what the groups cost, fewer keep to what the pick needs.
 constexpr int64_t group_rows = Filter::few, most_groups = 64, buckets = 64;
+constexpr int64_t worth_sharing = 2048;  // values in the rows of a wave: below, other threads take longer to be told
 
 template <class T>
 struct Layout {
@@ -70,9 +71,10 @@ struct Greedy {
       int64_t first = 0;
       if (p.start >= 0)
         while (candidates.position(first) != p.start) ++first;
-      take(first);
+      record(first);
+      bound[first] = MaxTree<V>::none();
     }
-    return start_anew();
+    return picked == p.batch_size || start_anew();
   }
 
   // Brings all candidates up to date.
@@ -125,7 +127,8 @@ struct Greedy {
       for (int64_t r = 0; r < count; ++r) wave_bound[w0 + r] = found[r].best;
     };
     const double done = static_cast<double>(picked) / static_cast<double>(p.batch_size);
-    if (!parallel_for(control, (wave_size + group_rows - 1) / group_rows, update, done, done)) return false;
+    const Control workers = {wave_size * p.X.cols < worth_sharing ? 1 : control.threads, control.poll, control.context};
+    if (!parallel_for(workers, (wave_size + group_rows - 1) / group_rows, update, done, done)) return false;
     for (int64_t w = 0; w < wave_size; ++w) {
       s.seen[wave[w]] = static_cast<int32_t>(recent());
       s.bound.set(wave[w], wave_bound[w]);
@@ -133,18 +136,19 @@ struct Greedy {
     return true;
   }
 
-  void take(int64_t i) {
+  void record(int64_t i) {
     p.positions[picked] = candidates.position(i);
     p.sqradius[picked] = s.bound[i];
-    s.bound.set(i, MaxTree<V>::none());
     ++picked;
   }
 
   bool pick() {
-    const int64_t fewest = at_least(control.threads, 1);
-    for (int64_t groups = fewest; !up_to_date(s.bound.top()); groups = at_most(2 * groups, most_groups))
+    const int64_t shared = control.threads * group_rows * p.X.cols < worth_sharing ? 1 : control.threads;
+    for (int64_t groups = shared; !up_to_date(s.bound.top()); groups = at_most(2 * groups, most_groups))
       if (!update_wave(at_most(groups, most_groups))) return false;
-    take(s.bound.top());
+    const int64_t best = s.bound.top();
+    record(best);
+    s.bound.set(best, MaxTree<V>::none());
     if (picked == p.batch_size) return true;
     if (recent() > s.nearest.room()) return start_anew();
     s.nearest.add_center(frame);

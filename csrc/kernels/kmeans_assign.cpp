@@ -42,11 +42,6 @@ struct Layout {
         nearest(p.X.cols, p.k, threads, arena) {}
 };
 
-template <class V>
-V root_up(V square) {
-  return static_cast<V>(__builtin_sqrt(static_cast<double>(square)) * (1 + 0x1p-21));
-}
-
 // The largest move of a centre, and the largest of all the others than that one.
 template <class V>
 struct Moves {
@@ -77,7 +72,7 @@ bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, 
   if (p.upper[i] < p.lower[i]) return false;
   // The distance as it is costs a look at the row. It is hardly smaller than the bound by more than twice what the centre moved.
   if (p.upper[i] - p.lower[i] > 2 * p.moved[own] + (p.upper[i] + p.lower[i]) * static_cast<V>(0x1p-11)) return true;
-  p.upper[i] = root_up<V>(sqdist(row(p.X, i), p.centers + own * d, d));
+  p.upper[i] = distance_up(sqdist(row(p.X, i), p.centers + own * d, d), d);
   return !(p.upper[i] < p.lower[i]);
 }
 
@@ -125,7 +120,7 @@ bool find_nearest(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active, 
   }
   if (!s.nearest.run(list, active, centers, p.k, frame, s.best, p.assignment, p.lower, control, filled_end, nearest_end, &s.kept))
     return false;
-  for (int64_t r = 0; r < active; ++r) p.upper[s.active[r]] = root_up<V>(s.best[s.active[r]]);
+  for (int64_t r = 0; r < active; ++r) p.upper[s.active[r]] = distance_up(s.best[s.active[r]], p.X.cols);
   return true;
 }
 
@@ -156,7 +151,7 @@ bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count,
   for (int64_t r = 0; r < count; ++r) s.grouped[s.start[owner[s.active[r]]]++] = s.active[r];
   const int64_t slabs = at_most((d + 63) / 64, at_least(1, 8 * control.threads / p.k)), width = (d + slabs - 1) / slabs;
   return parallel_for(control, p.k * slabs, [&](int64_t item, int) {
-    const int64_t c = item / slabs, c0 = item % slabs * width, columns = at_most(width, d - c0);
+    const int64_t c = item / slabs, c0 = item % slabs * width, columns = at_most(width, d - c0);  // of the last slabs maybe none
     double* sums = p.sums + c * d + c0;
     for (int64_t r = c > 0 ? s.start[c - 1] : 0; r < s.start[c]; ++r) {  // by now start[c] is where the next centre's begin
       if (r + 4 < s.start[c]) prefetch_row(row(p.X, s.grouped[r + 4]) + c0, columns);
