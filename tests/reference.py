@@ -276,8 +276,8 @@ def d2_sampling(
     for t in range(batch_size):
         if t == 0 and len(covered) == 0:
             pick = int(np.argmax(sqnorms(g))) if first == "largest" else int(first_uniform * len(g))
-            weights = sqdist_to(g, g[pick])
-            seen[:] = 1
+            weights = sqdist_to(g, g[pick]) if q is None else 2 * (sqnorms(g) + sqnorms(g)[pick])
+            seen[:] = q is None
         else:
             pick = -1
             for a in range(D2_ATTEMPTS):

@@ -15,6 +15,7 @@ struct Layout {
   double* sum;      // per block
   double* sqnorm;   // (n,) |g_i|^2, where first = largest or q asks for it
   double* pick_sqnorm;
+  double* covered_sqnorm;
   uint8_t* picked;  // (n,)
   V* origin;
   double* mean;
@@ -29,6 +30,7 @@ struct Layout {
         sum(arena.take<double>(n_blocks)),
         sqnorm(arena.take<double>(n)),
         pick_sqnorm(arena.take<double>(p.batch_size)),
+        covered_sqnorm(arena.take<double>(p.q ? p.covered.size : 0)),
         picked(arena.take<uint8_t>(n)),
         origin(arena.take<V>(p.X.cols)),
         mean(arena.take<double>(p.X.cols)),
@@ -52,24 +54,43 @@ struct Sampler {
     return static_cast<double>(dot(q, q, p.q_cols)) * xx;
   }
 
-  // Squared distance of two positions; their squared norms matter only with q.
-  V distance(int64_t a, double sqnorm_a, int64_t b, double sqnorm_b) const {
-    const T *xa = row(p.X, a), *xb = row(p.X, b);
-    if (!p.q) return sqdist(xa, xb, p.X.cols);
-    const double product = static_cast<double>(dot(p.q + a * p.q_cols, p.q + b * p.q_cols, p.q_cols)) *
-                           static_cast<double>(dot(xa, xb, p.X.cols));
-    const double between = sqnorm_a + sqnorm_b - 2 * product;
-    return between > 0 ? static_cast<V>(between) : V(0);
+  static V combine(double sqnorm_a, double sqnorm_b, V of_q, V of_x) {
+    const double square = sqnorm_a + sqnorm_b - 2 * (static_cast<double>(of_q) * static_cast<double>(of_x));
+    return square > 0 ? static_cast<V>(square) : V(0);
+  }
+
+  // The least of `weight` and the squared distances of candidate i to some centres, whose norms matter only with q.
+  V nearest(int64_t i, V weight, const int64_t* centers, const double* sqnorms, int64_t count) const {
+    const int64_t a = candidates.position(i), d = p.X.cols;
+    const T* x = row(p.X, a);
+    const V* q = p.q ? p.q + a * p.q_cols : nullptr;
+    int64_t c = 0;
+    for (; c + 4 <= count; c += 4) {
+      const T* others[4];
+      const V* factors[4];
+      V of_x[4], of_q[4];
+      for (int r = 0; r < 4; ++r) others[r] = row(p.X, centers[c + r]);
+      if (!q) {
+        sqdist4(others, x, d, of_x);
+        for (int r = 0; r < 4; ++r) weight = minimum(weight, of_x[r]);
+        continue;
+      }
+      for (int r = 0; r < 4; ++r) factors[r] = p.q + centers[c + r] * p.q_cols;
+      dot4(others, x, d, of_x);
+      dot4(factors, q, p.q_cols, of_q);
+      for (int r = 0; r < 4; ++r) weight = minimum(weight, combine(s.sqnorm[i], sqnorms[c + r], of_q[r], of_x[r]));
+    }
+    for (; c < count; ++c) {
+      const T* other = row(p.X, centers[c]);
+      weight = minimum(weight, q ? combine(s.sqnorm[i], sqnorms[c], dot(p.q + centers[c] * p.q_cols, q, p.q_cols), dot(other, x, d))
+                                 : sqdist(other, x, d));
+    }
+    return weight;
   }
 
   // D2 of candidate i as of now.
   V current(int64_t i) const {
-    V weight = s.weight[i];
-    for (int64_t c = s.seen[i]; c < centers; ++c) {
-      const V between = distance(candidates.position(i), s.sqnorm[i], p.positions[c], s.pick_sqnorm[c]);
-      if (between < weight) weight = between;
-    }
-    return weight;
+    return nearest(i, s.weight[i], p.positions + s.seen[i], s.pick_sqnorm + s.seen[i], centers - s.seen[i]);
   }
 
   void add_block(int64_t b) {
@@ -209,19 +230,20 @@ bool d2_sampling(const D2SamplingParams<T>& p, void* scratch, const Control& con
     if (!s.nearest.run(candidates, s.n, covered, p.covered.size, frame, s.best, nullptr, nullptr, control)) return false;
     for (int64_t i = 0; i < s.n; ++i) s.weight[i] = s.best[candidates.position(i)];
   } else {
-    for (int64_t c = 0; c < p.covered.size; ++c) {
-      const int64_t center = p.covered.data[c];
-      const double sqnorm = sampler.sqnorm_of(center);
-      const auto compare = [&](int64_t b, int) {
-        for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) {
-          const V between = sampler.distance(candidates.position(i), s.sqnorm[i], center, sqnorm);
-          if (between < s.weight[i]) s.weight[i] = between;
-        }
-      };
-      if (!parallel_for(control, s.n_blocks, compare)) return false;
-    }
+    for (int64_t c = 0; c < p.covered.size; ++c) s.covered_sqnorm[c] = sampler.sqnorm_of(p.covered.data[c]);
+    const auto compare = [&](int64_t b, int) {
+      for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i)
+        s.weight[i] = sampler.nearest(i, s.weight[i], p.covered.data, s.covered_sqnorm, p.covered.size);
+    };
+    if (!parallel_for(control, s.n_blocks, compare)) return false;
   }
-  if (!sampler.update_all(control)) return false;
+  if (p.q && !p.covered.size) {
+    for (int64_t i = 0; i < s.n; ++i)
+      if (!s.picked[i]) s.weight[i] = static_cast<V>(2 * (s.sqnorm[i] + s.pick_sqnorm[0]));
+    for (int64_t b = 0; b < s.n_blocks; ++b) sampler.add_block(b);
+  } else if (!sampler.update_all(control)) {
+    return false;
+  }
   for (; t < p.batch_size; ++t) {
     const int64_t i = sampler.pick(p.uniforms + t * d2_uniforms, control);
     if (i < 0 || stop_requested(control, static_cast<double>(t) / static_cast<double>(p.batch_size))) return false;

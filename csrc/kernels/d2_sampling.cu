@@ -188,6 +188,17 @@ __global__ void d2_cover_kernel(Scratch<T> s, const int64_t* centers, int64_t n_
     }
 }
 
+// With q and nothing covered: bounds from the norms alone, beside the first pick.
+template <class T>
+__global__ void d2_bound_kernel(D2SamplingParams<T> p, Scratch<T> s) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (i >= s.rows.size) return;
+  const int64_t position = s.rows.position(i), pick = p.positions[0];
+  const double bound = 2 * __dadd_rn(s.sqnorms[position], s.sqnorms[pick]);
+  s.weights[i] = position == pick ? compute_t<T>(0) : static_cast<compute_t<T>>(bound);
+  s.seen[i] = position == pick ? -1 : 0;
+}
+
 // ---- sums ----
 
 // Inclusive running sums of up to 256 values in shared memory, by thread 0 in order; for all to read on return.
@@ -403,8 +414,11 @@ void d2_sampling(const D2SamplingParams<T>& p, void* scratch, CUstream_st* strea
     d2_uniform_first_kernel<<<1, 1, 0, stream>>>(p, s.rows);
     launched();
   }
-  d2_cover_kernel<<<grid, threads, 0, stream>>>(s, nothing_covered ? p.positions : p.covered.data,
-                                                nothing_covered ? 1 : p.covered.size, nothing_covered);
+  if (nothing_covered && p.q)
+    d2_bound_kernel<<<grid_for(s.rows.size, threads), threads, 0, stream>>>(p, s);
+  else
+    d2_cover_kernel<<<grid, threads, 0, stream>>>(s, nothing_covered ? p.positions : p.covered.data,
+                                                  nothing_covered ? 1 : p.covered.size, nothing_covered);
   launched();
   d2_sums_kernel<<<blocks, threads, 0, stream>>>(s);
   launched();

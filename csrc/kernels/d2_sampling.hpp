@@ -8,7 +8,8 @@
 // w_i >= D2_i are upper bounds, seen_i says how many centres w_i has been compared with.
 //  1. Nothing covered: the first pick is the candidate with the largest |g_i|^2, ties to the lowest position (first =
 //     largest), or the candidate number floor(first_uniform * n_candidates) in ascending order (first = uniform).
-//     Then w_i = |g_i - g_first|^2 for all candidates, seen_i = 1. With covered rows w_i = D2_i, all of them seen.
+//     Then w_i = |g_i - g_first|^2 for all candidates, seen_i = 1; with q, whose norms are known, w_i = 2 (|g_i|^2 +
+//     |g_first|^2), not less than that, and seen_i = 0. With covered rows w_i = D2_i, all of them seen.
 //  2. Pick t, attempts a = 0 .. 31 with u = uniforms[t, 2a], v = uniforms[t, 2a + 1]:
 //     rows stand in blocks of 256 candidates (ascending); S_b = sum of the w of block b, added in order in double; total = sum
 //     of the S_b in order. total = 0: take the candidate number floor(u * r) in ascending order of the r not yet picked.
