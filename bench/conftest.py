@@ -6,7 +6,6 @@ PYAL_BENCH_ROWS, PYAL_BENCH_DIM, PYAL_BENCH_THREADS, PYAL_BENCH_DATA ("iid,blobs
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +21,6 @@ for variable in measure.THREAD_VARIABLES:  # before the libraries read them
 ROWS = int(os.environ.get("PYAL_BENCH_ROWS") or 8_000)
 DIM = int(os.environ.get("PYAL_BENCH_DIM") or 256)
 KINDS = (os.environ.get("PYAL_BENCH_DATA") or "iid,blobs,real").split(",")
-SETTLE_SECONDS = 0.05  # OpenMP threads spin on for a while after a call, on the cores that the next one is timed on
 RESULTS = pytest.StashKey[list["Result"]]()
 
 
@@ -90,9 +88,9 @@ def versus(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resu
         def let_peer_go_first() -> None:
             if his and his.rounds:
                 his.rounds -= 1
-                time.sleep(SETTLE_SECONDS)
+                his.warm()
                 his.timed()
-            time.sleep(SETTLE_SECONDS)
+            mine.warm()
 
         mine.seconds.clear()
         rounds = max(3, min(mine.rounds, his.rounds) if his else mine.rounds)

@@ -25,9 +25,8 @@ import numpy as np
 SLOW_SECONDS = 10.0  # a call that takes longer is timed once: the run whose answer is checked
 BUDGET_SECONDS = 5.0  # of repeated calls
 MOST_ROUNDS = 15
-SETTLE_SECONDS = (
-    0.05  # before a call: idle threads of OpenBLAS and OpenMP spin for tens of ms, on the other side's time
-)
+SETTLE_SECONDS = 0.05  # OpenMP threads spin on for a while after a call, on the cores that the next one is timed on
+WARM_SECONDS = 0.1  # quicker calls are repeated for so long right before they are timed
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -89,6 +88,7 @@ class Timed:
     answer: Any = None
     extra: int | None = None
     rounds: int = 0
+    quick: bool = False
     seconds: list[float] = field(default_factory=list)
 
     def first(self) -> None:
@@ -103,12 +103,19 @@ class Timed:
             first = self.seconds.pop()
             if first > BUDGET_SECONDS / 4:
                 break
+        self.quick = first < WARM_SECONDS
         self.rounds = 0 if first > SLOW_SECONDS else max(1, min(MOST_ROUNDS, int(BUDGET_SECONDS / max(first, 1e-3))))
         if self.rounds < 3:
             self.seconds.append(first)
 
-    def timed(self) -> Any:
+    def warm(self) -> None:
+        """Quick calls are timed as they run one after the other: a core that has slept takes a while to come back."""
         time.sleep(SETTLE_SECONDS)
+        end = time.perf_counter() + WARM_SECONDS
+        while self.quick and time.perf_counter() < end:
+            self.call()
+
+    def timed(self) -> Any:
         begin = time.perf_counter()
         answer = self.call()
         self.seconds.append(time.perf_counter() - begin)
