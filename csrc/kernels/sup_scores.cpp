@@ -137,6 +137,7 @@ bool sup_scores(const SupScoresParams<T>& p, void* scratch, const Control& contr
       const int64_t end = at_most((number + 1) * groups_per_item * K::rows, p.X.rows);
       for (int64_t i0 = number * groups_per_item * K::rows; i0 < end; i0 += K::rows) {
         pack<K, true>(rows, i0, at_most(K::rows, end - i0), frame, panel, s.packing + worker * pack_scratch<K>(d), end);
+        for (int64_t i = i0 + K::rows; i < at_most(i0 + 2 * K::rows, end); ++i) prefetch_row(rows[i], d);  // meanwhile
         multiply<K>(panel.words, s.centers, d, products, stride);
         for (int64_t r = 0; r < panel.count; ++r) {
           const int64_t i = i0 + r;
