@@ -414,12 +414,14 @@ void d2_sampling(const D2SamplingParams<T>& p, void* scratch, CUstream_st* strea
     d2_uniform_first_kernel<<<1, 1, 0, stream>>>(p, s.rows);
     launched();
   }
-  if (nothing_covered && p.q)
+  if (nothing_covered && p.q) {
     d2_bound_kernel<<<grid_for(s.rows.size, threads), threads, 0, stream>>>(p, s);
-  else
+    launched();
+  } else {
     d2_cover_kernel<<<grid, threads, 0, stream>>>(s, nothing_covered ? p.positions : p.covered.data,
                                                   nothing_covered ? 1 : p.covered.size, nothing_covered);
-  launched();
+    launched();
+  }
   d2_sums_kernel<<<blocks, threads, 0, stream>>>(s);
   launched();
   const int64_t first = nothing_covered ? 1 : 0;
