@@ -56,7 +56,7 @@ class KeptRows {
     return parallel_for(control, (count_ + chunk - 1) / chunk, [&](int64_t item, int worker) {
       float* centered = centered_ + worker * round_up(d_, 16);
       for (int64_t i = item * chunk; i < at_most((item + 1) * chunk, count_); ++i) {
-        if (i + 3 < count_) prefetch_row(all[i + 3], d_);
+        if (i + rows_ahead < count_) prefetch_row(all[i + rows_ahead], d_);
         center_row(all[i], frame, d_, centered);
         const Stored<float> stored = Filter::words_from(centered, d_, words_ + i * stride_);
         sqnorm_[i] = stored.sqnorm;

@@ -18,6 +18,9 @@ inline const T* row(const Matrix<T>& X, int64_t i) {
   return X.data + i * X.cols;
 }
 
+// How many rows ahead of the one worked on rows are asked for, where they follow each other.
+inline constexpr int64_t rows_ahead = 3;
+
 // Rows that a list names lie anywhere: asking for the next one while this one is worked on hides its way from memory.
 template <class T>
 inline void prefetch_row(const T* x, int64_t d) {

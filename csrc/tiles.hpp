@@ -428,11 +428,10 @@ inline void pack_read(int64_t count, int64_t d, Panel<K>& panel, typename K::wor
 template <class K, bool as_a, class T>
 inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Frame<T>& frame, Panel<K>& panel,
                  typename K::word* scratch, int64_t end = 0) {
-  constexpr int64_t ahead = 3;
   const int64_t d = list.X.cols, last = end > first + count ? end : first + count;
   for (int64_t r = 0; list.order && r < count; ++r) prefetch_row(list[first + r], d);
   pack_read<K, as_a>(count, d, panel, scratch, [&](int64_t r, typename K::acc* out) {
-    if (!list.order && first + r + ahead < last) prefetch_row(list[first + r + ahead], d);
+    if (!list.order && first + r + rows_ahead < last) prefetch_row(list[first + r + rows_ahead], d);
     center_row(list[first + r], frame, d, out);
   });
 }

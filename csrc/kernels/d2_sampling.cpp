@@ -208,9 +208,8 @@ bool d2_sampling(const D2SamplingParams<T>& p, void* scratch, const Control& con
 
   const bool norms = p.q || (!p.covered.size && p.first == D2First::largest);
   const bool completed = parallel_for(control, s.n_blocks, [&](int64_t b, int) {
-    for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) {
+    for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i)
       s.sqnorm[i] = norms ? sampler.sqnorm_of(candidates.position(i)) : 0;
-    }
   });
   if (!completed) return false;
 

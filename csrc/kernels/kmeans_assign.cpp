@@ -192,7 +192,7 @@ bool kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, const Control&
   if (!p.sqdist) return true;
   return parallel_for(control, (n + row_chunk - 1) / row_chunk, [&](int64_t item, int) {
     for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
-      if (i + 3 < n) prefetch_row(row(p.X, i + 3), d);
+      if (i + rows_ahead < n) prefetch_row(row(p.X, i + rows_ahead), d);
       p.sqdist[i] = sqdist(row(p.X, i), p.centers + p.assignment[i] * d, d);
     }
   }, sums_end, 1);

@@ -43,7 +43,7 @@ bool sqnorms(const SqnormsParams<T>& p, void*, const Control& control) {
   return parallel_for(control, (p.X.rows + chunk - 1) / chunk, [&](int64_t item, int) {
     const int64_t end = (item + 1) * chunk < p.X.rows ? (item + 1) * chunk : p.X.rows;
     for (int64_t i = item * chunk; i < end; ++i) {
-      if (i + 3 < end) prefetch_row(row(p.X, i + 3), p.X.cols);
+      if (i + rows_ahead < end) prefetch_row(row(p.X, i + rows_ahead), p.X.cols);
       p.sqnorms[i] = sqnorm(row(p.X, i), p.X.cols);
     }
   });
