@@ -55,6 +55,19 @@ def test_herding_dimensions(engine, d):
     check_herding(X, *picks, bandwidth=h, atol=atol)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("part", [4, 100])
+@pytest.mark.parametrize("given", [{}, {"covered_by": np.arange(0, 300, 7)}, {"candidates": np.arange(0, 300, 4)}])
+def test_herding_with_a_small_bandwidth(engine, given, part, weighted):
+    """Gains are then a row's own kernel value and little else, or exactly that: ties, to the lowest position."""
+    X, h = pool(300, 31)[0], bandwidth_of(pool(300, 31)[0]) / part
+    weights = np.random.default_rng(8).random(300) if weighted else None
+    picks = host(kernels.herding(put(X, device=engine), 40, bandwidth=h, weights=weights, **given))
+    check_herding(X, *picks, bandwidth=h, weights=weights, atol=kernel_atol(X, h, "float32"), **given)
+    if part == 100 and not weighted and not given:
+        assert picks[0].tolist() == list(range(40))
+
+
 def test_a_thousand_rows(engine):
     X, rtol, radius, h, atol = pool(1000, 31)
     given = put(X, device=engine)
