@@ -129,7 +129,7 @@ def _capabilities() -> list[Capability]:
 
 def _source_folder() -> Path:
     for folder in (_PACKAGE / "csrc", _PACKAGE.parent / "csrc"):
-        if (folder / "bind_cuda.cpp").is_file():
+        if (folder / "bind" / "cuda.cpp").is_file():
             return folder
     raise RuntimeError(f"{_CANNOT}: their sources are not in {_PACKAGE / 'csrc'}")
 
@@ -190,7 +190,7 @@ def _compile(home: Path, sources: Path, folder: Path, capabilities: list[Capabil
     try:
         cpp_extension.load(
             name=name,
-            sources=[str(sources / "bind_cuda.cpp"), *map(str, sorted(sources.glob("kernels/*.cu")))],
+            sources=[str(sources / "bind" / "cuda.cpp"), *map(str, sorted(sources.glob("kernels/*.cu")))],
             build_directory=str(folder),
             extra_cflags=["-O3", "-std=c++20", "-fvisibility=hidden", f"-DPYAL_CUDA_ARCHITECTURES='\"{words}\"'"],
             extra_cuda_cflags=["-O3", "-std=c++20", "-Xcompiler=-fvisibility=hidden", *_code_for(numbers)],

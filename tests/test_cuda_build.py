@@ -209,6 +209,6 @@ def test_every_kernel_has_every_storage_type(header):
     macro = (ROOT / "csrc" / "warp.cuh").read_text().split("#define PYAL_INSTANTIATE_CUDA_KERNEL")[1]
     listed = re.findall(r"PYAL_INSTANTIATE_CUDA_TYPE\(kernel, Params, (\w+)\)", macro)
     assert listed == ["float", "double", "half", "bfloat16"]
-    binding = (ROOT / "csrc" / "bind_cuda.cpp").read_text()
+    binding = (ROOT / "csrc" / "bind" / "cuda.cpp").read_text()
     assert f"PYAL_DECLARE({header.stem}, {params})" in binding
     assert f"PYAL_RUN({header.stem}, {params})" in binding

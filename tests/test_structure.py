@@ -98,7 +98,7 @@ def kernel_blanks(root: Path) -> list[str]:
         node.name for node in ast.parse(text(root / "tests/reference.py")).body if isinstance(node, ast.FunctionDef)
     }
     public = reached(root)
-    bindings = text(root / "csrc/bind.hpp")
+    bindings = text(root / "csrc/bind/kernels.hpp")
     benches = [p.stem.removeprefix("test_bench_") + " " + text(p) for p in (root / "bench").glob("test_bench_*.py")]
     blanks = [] if stems else ["csrc/kernels has no kernels"]
     for stem in stems:
@@ -107,7 +107,7 @@ def kernel_blanks(root: Path) -> list[str]:
         word = re.compile(rf"\b{stem}\b")
         filled = {
             f"tests/reference.py has no function {stem}": stem in oracles,
-            f"csrc/bind.hpp does not bind {stem}": bool(word.search(bindings)),
+            f"csrc/bind/kernels.hpp does not bind {stem}": bool(word.search(bindings)),
             f"CMakeLists.txt does not build {stem}": bool(word.search(text(root / "CMakeLists.txt"))),
             f"no public function of pyal/kernels.py reaches {stem}": stem in public,
             f"no bench/test_bench_*.py names {stem}": any(word.search(bench) for bench in benches),
@@ -150,7 +150,7 @@ def per_isa(root: Path) -> list[Path]:
         path = todo.pop()
         seen.add(path)
         for include in re.findall(r'#include\s*"([^"]+)"', text(path)):
-            for folder in (path.parent, root / "csrc"):
+            for folder in (path.parent,):
                 header = (folder / include).resolve()
                 if header.is_file() and header not in seen:
                     todo.append(header)

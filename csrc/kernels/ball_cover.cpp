@@ -3,9 +3,9 @@
 // date when it has subtracted those of its ball among the entries it has not seen.
 #include "ball_cover.hpp"
 
-#include "../heap.hpp"
-#include "../instantiate.hpp"
-#include "../join.hpp"
+#include "../cpu/heap.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/join.hpp"
 
 namespace pyal::cpu {
 namespace {

@@ -3,7 +3,7 @@
 // Every row is subtracted once, so all picks together cost at most another self-join, and the triangle inequality spares
 // most of it. The lengths of the lists stay on the device. Counts are integers: the order of the atomics does not show,
 // and tile_sqdists and row_sqdists give the same bits, so a row is covered by exactly those that counted it.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "ball_cover.hpp"
 
 namespace pyal::cuda {

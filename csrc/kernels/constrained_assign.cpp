@@ -1,8 +1,8 @@
 // Blocks of the order: all sqdists of a block in parallel, then the greedy pass over it by one thread.
 #include "constrained_assign.hpp"
 
-#include "../instantiate.hpp"
-#include "../tiles.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/tiles.hpp"
 
 namespace pyal::cpu {
 namespace {

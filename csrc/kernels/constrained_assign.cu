@@ -1,6 +1,6 @@
 // Blocks of the order: all sqdists of a block in tiles, then the greedy pass over it by one warp, which runs on through
 // the points without a barrier; its lanes share the centres.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "constrained_assign.hpp"
 
 namespace pyal::cuda {

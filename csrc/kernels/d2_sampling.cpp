@@ -1,7 +1,7 @@
 #include "d2_sampling.hpp"
 
-#include "../instantiate.hpp"
-#include "../nearest.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/nearest.hpp"
 
 namespace pyal::cpu {
 namespace {

@@ -3,7 +3,7 @@
 // that exceeds the target; a changed weight renews the sums from its block on. Everything is added by one thread in the
 // order that the contract states. What needs the whole GPU (the first weights, bringing all rows up to date) has grids
 // of its own; the latter is launched for every pick and returns at once where a draw was accepted.
-#include "../warp.cuh"
+#include "../cuda/warp.cuh"
 #include "d2_sampling.hpp"
 
 namespace pyal::cuda {

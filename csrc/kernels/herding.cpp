@@ -4,9 +4,9 @@
 // has cost as much as a join would (the first picks lower every gain), a join bounds all candidates anew.
 #include "herding.hpp"
 
-#include "../heap.hpp"
-#include "../instantiate.hpp"
-#include "../join.hpp"
+#include "../cpu/heap.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/join.hpp"
 
 namespace pyal::cpu {
 namespace {

@@ -5,7 +5,7 @@
 //
 // With old and new m of a raised row x, w_x (max(0, k - old) - max(0, k - new)) = w_x (min(k, new) - old) where
 // k > old; with new = +inf that is all that x gives, which is how the first gains are taken.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "herding.hpp"
 
 namespace pyal::cuda {

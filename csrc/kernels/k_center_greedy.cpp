@@ -3,9 +3,9 @@
 // candidates are brought up to date at once.
 #include "k_center_greedy.hpp"
 
-#include "../instantiate.hpp"
-#include "../max_tree.hpp"
-#include "../nearest.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/max_tree.hpp"
+#include "../cpu/nearest.hpp"
 
 namespace pyal::cpu {
 namespace {

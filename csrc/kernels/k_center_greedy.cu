@@ -5,7 +5,7 @@
 // falls below that. A launch before it seeds `reached` with the best rows of the pick before. Which rows are visited
 // depends on the timing of the warps; the pick does not: a row that was left stale is below some m that is up to date.
 // A pick gets m = -1, below every distance, and stays there.
-#include "../warp.cuh"
+#include "../cuda/warp.cuh"
 #include "k_center_greedy.hpp"
 
 namespace pyal::cuda {

@@ -2,8 +2,8 @@
 // are added up centre by centre, so no thread ever adds to another's number.
 #include "kmeans_assign.hpp"
 
-#include "../instantiate.hpp"
-#include "../nearest.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/nearest.hpp"
 
 namespace pyal::cpu {
 namespace {

@@ -1,7 +1,7 @@
 // Every row against every centre in tiles; the bounds are written but not used. Fixed rows are then put right. The sums are taken anew: rows are
 // sorted by cluster with a counting sort that keeps their order (a table of counts per segment of rows, so nothing
 // depends on which thread comes first), then each block adds up the rows of one cluster, in order, in a slab of columns.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "kmeans_assign.hpp"
 
 namespace pyal::cuda {

@@ -5,8 +5,8 @@
 // blocks and serves the rows of both sides.
 #include "knn.hpp"
 
-#include "../instantiate.hpp"
-#include "../join.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/join.hpp"
 
 namespace pyal::cpu {
 namespace {

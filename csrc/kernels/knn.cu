@@ -5,7 +5,7 @@
 //
 // Where the tiles of A are few, those of B are split among several blocks, each with lists of its own, merged at the
 // end.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "knn.hpp"
 
 namespace pyal::cuda {

@@ -3,8 +3,8 @@
 // and every value is written to both of its places.
 #include "ntk.hpp"
 
-#include "../instantiate.hpp"
-#include "../tiles.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/tiles.hpp"
 
 namespace pyal::cpu {
 namespace {

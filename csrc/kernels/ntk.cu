@@ -1,6 +1,6 @@
 // A block computes one tile of K. Of X with itself the tiles below the diagonal are left out, and every value is written to
 // both of its places.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "ntk.hpp"
 
 namespace pyal::cuda {

@@ -3,8 +3,8 @@
 // kept per block of rows and added up in their order, so that the number of threads does not show.
 #include "ntk_lookahead.hpp"
 
-#include "../instantiate.hpp"
-#include "../simd.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/simd.hpp"
 
 namespace pyal::cpu {
 namespace {

@@ -1,7 +1,7 @@
 // What ntk_lookahead carries from pick to pick, and what learning a row does to it. Everything per class is stored
 // (classes, n), so that threads on neighbouring rows or candidates read neighbouring addresses.
 #pragma once
-#include "../warp.cuh"
+#include "../cuda/warp.cuh"
 #include "ntk_lookahead.hpp"
 
 namespace pyal::cuda::lookahead {

@@ -2,8 +2,8 @@
 // for R x and its image; then the pass that writes. Each row is read from memory once a pass.
 #include "recursive_least_squares.hpp"
 
-#include "../instantiate.hpp"
-#include "../rows.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/rows.hpp"
 
 namespace pyal::cpu {
 namespace {

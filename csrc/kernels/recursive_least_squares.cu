@@ -1,5 +1,5 @@
 // One block does all: the rows of X come one after the other, and the state of the sizes in question lies in L2.
-#include "../warp.cuh"
+#include "../cuda/warp.cuh"
 #include "recursive_least_squares.hpp"
 
 namespace pyal::cuda {

@@ -1,7 +1,7 @@
 #include "sqnorms.hpp"
 
-#include "../instantiate.hpp"
-#include "../rows.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/rows.hpp"
 
 namespace pyal::cpu {
 namespace {

@@ -1,5 +1,5 @@
 // One warp a row; four columns a lane and step.
-#include "../warp.cuh"
+#include "../cuda/warp.cuh"
 #include "sqnorms.hpp"
 
 namespace pyal::cuda {

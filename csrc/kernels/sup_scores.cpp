@@ -2,8 +2,8 @@
 // centres are taken about the mean of the centres, which keeps the cancellation of the expanded square small.
 #include "sup_scores.hpp"
 
-#include "../instantiate.hpp"
-#include "../tiles.hpp"
+#include "../cpu/instantiate.hpp"
+#include "../cpu/tiles.hpp"
 
 namespace pyal::cpu {
 namespace {

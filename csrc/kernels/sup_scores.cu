@@ -1,5 +1,5 @@
 // Every row against every centre in tiles; the epilogue adds weighted distances.
-#include "../tiles.cuh"
+#include "../cuda/tiles.cuh"
 #include "sup_scores.hpp"
 
 namespace pyal::cuda {

@@ -9,18 +9,18 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/ball_cover.hpp"
-#include "kernels/constrained_assign.hpp"
-#include "kernels/d2_sampling.hpp"
-#include "kernels/herding.hpp"
-#include "kernels/k_center_greedy.hpp"
-#include "kernels/kmeans_assign.hpp"
-#include "kernels/knn.hpp"
-#include "kernels/ntk_lookahead.hpp"
-#include "kernels/ntk.hpp"
-#include "kernels/recursive_least_squares.hpp"
-#include "kernels/sqnorms.hpp"
-#include "kernels/sup_scores.hpp"
+#include "../kernels/ball_cover.hpp"
+#include "../kernels/constrained_assign.hpp"
+#include "../kernels/d2_sampling.hpp"
+#include "../kernels/herding.hpp"
+#include "../kernels/k_center_greedy.hpp"
+#include "../kernels/kmeans_assign.hpp"
+#include "../kernels/knn.hpp"
+#include "../kernels/ntk_lookahead.hpp"
+#include "../kernels/ntk.hpp"
+#include "../kernels/recursive_least_squares.hpp"
+#include "../kernels/sqnorms.hpp"
+#include "../kernels/sup_scores.hpp"
 
 namespace pyal::bind {
 

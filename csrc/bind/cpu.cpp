@@ -1,6 +1,6 @@
-#include "bind.hpp"
-#include "isa.hpp"
-#include "parallel.hpp"
+#include "kernels.hpp"
+#include "../cpu/isa.hpp"
+#include "../cpu/parallel.hpp"
 
 namespace pyal {
 namespace {

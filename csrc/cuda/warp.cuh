@@ -16,7 +16,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "storage.hpp"
+#include "../storage.hpp"
 
 namespace pyal::cuda {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "storage.hpp"
+#include "../storage.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -6,7 +6,7 @@
 #include <sstream>
 #include <string>
 
-#include "bind.hpp"
+#include "kernels.hpp"
 
 #ifndef PYAL_CUDA_ARCHITECTURES
 #error "PYAL_CUDA_ARCHITECTURES: the architectures that the kernels are compiled for, in CMake's words, as a string"

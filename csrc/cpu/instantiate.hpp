@@ -2,7 +2,7 @@
 #pragma once
 #include "isa.hpp"
 #include "parallel.hpp"
-#include "storage.hpp"
+#include "../storage.hpp"
 
 #define PYAL_INSTANTIATE_TYPE(kernel, Params, T)                                           \
   template int64_t kernel##_scratch<Isa::PYAL_TARGET, T>(const Params<T>&, int threads); \
