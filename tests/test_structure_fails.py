@@ -37,8 +37,8 @@ def test_every_other_blank_is_named(copy):
         "csrc/kernels/farthest.cpp is missing",
         "csrc/kernels/farthest.cu is missing",
         "tests/reference.py has no function farthest",
-        "csrc/bind/kernels.hpp does not bind farthest",
-        "CMakeLists.txt does not build farthest",
+        "csrc/bind/every_kernel.hpp does not list farthest",
+        "csrc/bind/kernels.hpp does not read what farthest is given",
         "no public function of pyal/kernels.py reaches farthest",
         "no bench/test_bench_*.py names farthest",
     ]

@@ -41,18 +41,7 @@ namespace cpu {
   int64_t kernel##_scratch(const Params<T>& p, int threads); \
   template <Isa isa, class T>                                  \
   bool kernel(const Params<T>& p, void* scratch, const Control& control);
-PYAL_DECLARE(sqnorms, SqnormsParams)
-PYAL_DECLARE(knn, KnnParams)
-PYAL_DECLARE(k_center_greedy, KCenterGreedyParams)
-PYAL_DECLARE(kmeans_assign, KmeansAssignParams)
-PYAL_DECLARE(constrained_assign, ConstrainedAssignParams)
-PYAL_DECLARE(sup_scores, SupScoresParams)
-PYAL_DECLARE(d2_sampling, D2SamplingParams)
-PYAL_DECLARE(ball_cover, BallCoverParams)
-PYAL_DECLARE(herding, HerdingParams)
-PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
-PYAL_DECLARE(ntk, NtkParams)
-PYAL_DECLARE(recursive_least_squares, RecursiveLeastSquaresParams)
+PYAL_EVERY_KERNEL(PYAL_DECLARE)
 }  // namespace cpu
 
 namespace {
@@ -73,18 +62,7 @@ struct Cpu {
     }                                                                                                                \
     if (!completed) runtime.raise();                                                                                 \
   }
-  PYAL_RUN(sqnorms, SqnormsParams)
-  PYAL_RUN(knn, KnnParams)
-  PYAL_RUN(k_center_greedy, KCenterGreedyParams)
-  PYAL_RUN(kmeans_assign, KmeansAssignParams)
-  PYAL_RUN(constrained_assign, ConstrainedAssignParams)
-  PYAL_RUN(sup_scores, SupScoresParams)
-  PYAL_RUN(d2_sampling, D2SamplingParams)
-  PYAL_RUN(ball_cover, BallCoverParams)
-  PYAL_RUN(herding, HerdingParams)
-  PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
-  PYAL_RUN(ntk, NtkParams)
-  PYAL_RUN(recursive_least_squares, RecursiveLeastSquaresParams)
+  PYAL_EVERY_KERNEL(PYAL_RUN)
 };
 
 py::tuple names(bool (*wanted)(Isa)) {

@@ -20,18 +20,7 @@ namespace cuda {
   int64_t kernel##_scratch(const Params<T>&); \
   template <class T>                          \
   void kernel(const Params<T>&, void* scratch, CUstream_st* stream);
-PYAL_DECLARE(sqnorms, SqnormsParams)
-PYAL_DECLARE(knn, KnnParams)
-PYAL_DECLARE(k_center_greedy, KCenterGreedyParams)
-PYAL_DECLARE(kmeans_assign, KmeansAssignParams)
-PYAL_DECLARE(constrained_assign, ConstrainedAssignParams)
-PYAL_DECLARE(sup_scores, SupScoresParams)
-PYAL_DECLARE(d2_sampling, D2SamplingParams)
-PYAL_DECLARE(ball_cover, BallCoverParams)
-PYAL_DECLARE(herding, HerdingParams)
-PYAL_DECLARE(ntk_lookahead, NtkLookaheadParams)
-PYAL_DECLARE(ntk, NtkParams)
-PYAL_DECLARE(recursive_least_squares, RecursiveLeastSquaresParams)
+PYAL_EVERY_KERNEL(PYAL_DECLARE)
 }  // namespace cuda
 
 namespace {
@@ -83,18 +72,7 @@ struct Cuda {
     const CurrentDevice device(runtime.device);                                        \
     cuda::kernel(p, scratch, runtime.stream);                                          \
   }
-  PYAL_RUN(sqnorms, SqnormsParams)
-  PYAL_RUN(knn, KnnParams)
-  PYAL_RUN(k_center_greedy, KCenterGreedyParams)
-  PYAL_RUN(kmeans_assign, KmeansAssignParams)
-  PYAL_RUN(constrained_assign, ConstrainedAssignParams)
-  PYAL_RUN(sup_scores, SupScoresParams)
-  PYAL_RUN(d2_sampling, D2SamplingParams)
-  PYAL_RUN(ball_cover, BallCoverParams)
-  PYAL_RUN(herding, HerdingParams)
-  PYAL_RUN(ntk_lookahead, NtkLookaheadParams)
-  PYAL_RUN(ntk, NtkParams)
-  PYAL_RUN(recursive_least_squares, RecursiveLeastSquaresParams)
+  PYAL_EVERY_KERNEL(PYAL_RUN)
 };
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }

@@ -21,6 +21,7 @@
 #include "../kernels/recursive_least_squares.hpp"
 #include "../kernels/sqnorms.hpp"
 #include "../kernels/sup_scores.hpp"
+#include "every_kernel.hpp"
 
 namespace pyal::bind {
 
@@ -230,18 +231,8 @@ void def_kernel(py::module_& m, const std::string& name) {
 
 template <class Device>
 void def_kernels(py::module_& m) {
-  def_kernel<Device, SqnormsParams>(m, "sqnorms");
-  def_kernel<Device, KnnParams>(m, "knn");
-  def_kernel<Device, KCenterGreedyParams>(m, "k_center_greedy");
-  def_kernel<Device, KmeansAssignParams>(m, "kmeans_assign");
-  def_kernel<Device, ConstrainedAssignParams>(m, "constrained_assign");
-  def_kernel<Device, SupScoresParams>(m, "sup_scores");
-  def_kernel<Device, D2SamplingParams>(m, "d2_sampling");
-  def_kernel<Device, BallCoverParams>(m, "ball_cover");
-  def_kernel<Device, HerdingParams>(m, "herding");
-  def_kernel<Device, NtkLookaheadParams>(m, "ntk_lookahead");
-  def_kernel<Device, NtkParams>(m, "ntk");
-  def_kernel<Device, RecursiveLeastSquaresParams>(m, "recursive_least_squares");
+#define PYAL_DEFINE(kernel, Params) def_kernel<Device, Params>(m, #kernel);
+  PYAL_EVERY_KERNEL(PYAL_DEFINE)
 }
 
 }  // namespace pyal::bind
