@@ -23,11 +23,14 @@ struct compute<double> {
 template <class T>
 using compute_t = typename compute<T>::type;
 
+// With a factor, row i is what a copy would hold whose values are the products x * factor[i], each rounded once to
+// compute_t<T>: bit for bit, on every path, though no copy is made. Rows at norm 1 are given so.
 template <class T>
 struct Matrix {
   const T* data;  // (rows, cols), row-major, no padding
   int64_t rows;
   int64_t cols;
+  const compute_t<T>* factor = nullptr;  // (rows,), or nullptr: the rows as they are stored
 };
 
 // A subset of the rows of X: ascending distinct positions; data == nullptr stands for all rows in order.

@@ -38,8 +38,9 @@ class Arguments {
   int64_t integer(const char* name) const { return fields_[name].cast<int64_t>(); }
   double real(const char* name) const { return fields_[name].cast<double>(); }
   template <class T>
-  Matrix<T> matrix() const {
-    return {pointer<const T>("X"), integer("n"), integer("d")};
+  Matrix<T> matrix(const char* name = "X", const char* rows = "n", const char* factor = "factor") const {
+    using V = compute_t<T>;
+    return {pointer<const T>(name), integer(rows), integer("d"), fields_.contains(factor) ? pointer<const V>(factor) : nullptr};
   }
   Positions positions(const char* name, const char* size) const {
     return {pointer<const int64_t>(name), integer(size)};
@@ -56,8 +57,7 @@ void read(const Arguments& a, SqnormsParams<T>& p) {
 template <class T>
 void read(const Arguments& a, KnnParams<T>& p) {
   p = {a.matrix<T>(),
-       a.pointer<const T>("queries"),
-       a.integer("m"),
+       a.matrix<T>("queries", "m", "queries_factor"),
        a.integer("k"),
        a.pointer<const int64_t>("order"),
        a.pointer<const int64_t>("group_start"),

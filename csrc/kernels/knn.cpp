@@ -34,7 +34,7 @@ struct Neighbours {
   compute_t<T>* exact;  // (threads, capacity)
   float slack;
 
-  const T* query(int64_t i) const { return p.queries ? p.queries + i * p.X.cols : row(p.X, i); }
+  const T* query(int64_t i) const { return row(p.queries.data ? p.queries : p.X, i); }
   Candidates list(int64_t i) const {
     float* lower = lists + i * 3 * capacity;
     return {lower, lower + capacity, reinterpret_cast<int32_t*>(lower + 2 * capacity)};
@@ -199,7 +199,7 @@ struct Neighbours {
         if (!mask) continue;
         for (; mask; mask &= mask - 1) {
           const int64_t column = j + lowest_bit(mask), position = block.cols.position(block.j0 + column);
-          if ((!p.queries && position == i) || (p.labels && p.labels[i] == p.labels[position])) continue;
+          if ((!p.queries.data && position == i) || (p.labels && p.labels[i] == p.labels[position])) continue;
           const Bounds bounds = distance_bounds(block.a.sqnorm[g + r], block.b.sqnorm[column], products[column],
                                                 block.a.lost[g + r] + block.b.lost[column], slack);
           if (low_j[column] - 2 * products[column] <= limit_i[0]) offer(i, position, bounds, worker);
@@ -225,8 +225,8 @@ struct Layout {
       : capacity(round_up(at_most(3 * p.k + 36, p.X.rows + 1), 16)),
         origin(arena.take<compute_t<T>>(p.X.cols)),
         mean(arena.take<double>(p.X.cols)),
-        states(arena.take<State>(p.m)),
-        lists(arena.take<float>(p.m * 3 * capacity)),
+        states(arena.take<State>(p.queries.rows)),
+        lists(arena.take<float>(p.queries.rows * 3 * capacity)),
         exact(arena.take<compute_t<T>>(threads * capacity)),
         join(p.X.cols, p.order ? p.n_groups : 1, threads, arena) {}
 };
@@ -247,19 +247,19 @@ bool knn(const KnnParams<T>& p, void* scratch, const Control& control) {
   const RowList<T> members = {p.X, p.order};
   const int64_t whole[2] = {0, p.X.rows};
   const int64_t* start = p.order ? p.group_start : whole;
-  const RowList<T> queries = {{p.queries, p.queries ? p.m : 0, p.X.cols}, nullptr};
-  const Frame<T> frame =
-      including(make_frame(members, p.order ? start[p.n_groups] : p.X.rows, s.origin, s.mean), queries, queries.X.rows);
+  const RowList<T> queries = {p.queries, nullptr};
+  const Frame<T> frame = including(make_frame(members, p.order ? start[p.n_groups] : p.X.rows, s.origin, s.mean), queries,
+                                   p.queries.data ? p.queries.rows : 0);
   Neighbours<T> neighbours = {p, frame, s.states, s.lists, s.capacity, s.exact, filter_slack(p.X.cols)};
-  for (int64_t i = 0; i < p.m; ++i) s.states[i] = {__builtin_inff(), 0, -1, 0};
+  for (int64_t i = 0; i < p.queries.rows; ++i) s.states[i] = {__builtin_inff(), 0, -1, 0};
   const bool completed =
-      p.queries ? s.join.run(queries, p.m, members, p.X.rows, frame, control, neighbours, 0, 0.95)
-                : s.join.run_self(members, start, frame, control, neighbours, 0, 0.95);
+      p.queries.data ? s.join.run(queries, p.queries.rows, members, p.X.rows, frame, control, neighbours, 0, 0.95)
+                     : s.join.run_self(members, start, frame, control, neighbours, 0, 0.95);
   if (!completed) return false;
 
   constexpr int64_t chunk = 256;
   const auto finish = [&](int64_t index, int worker) {
-    for (int64_t i = index * chunk; i < at_most((index + 1) * chunk, p.m); ++i) {
+    for (int64_t i = index * chunk; i < at_most((index + 1) * chunk, p.queries.rows); ++i) {
       compute_t<T>* value = s.exact + worker * s.capacity;
       if (s.states[i].count > p.k) neighbours.drop(i);
       const int64_t kept = neighbours.settle(i, value);
@@ -269,7 +269,7 @@ bool knn(const KnnParams<T>& p, void* scratch, const Control& control) {
       }
     }
   };
-  return parallel_for(control, (p.m + chunk - 1) / chunk, finish, 0.95, 1);
+  return parallel_for(control, (p.queries.rows + chunk - 1) / chunk, finish, 0.95, 1);
 }
 
 PYAL_INSTANTIATE_KERNEL(knn, KnnParams)

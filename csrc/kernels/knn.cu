@@ -41,13 +41,13 @@ struct Scratch {
 
   Scratch(const KnnParams<T>& p, void* base)
       : arena(base),
-        a_tiles(ceil_div(p.m, Tile<C>::rows)),
+        a_tiles(ceil_div(p.queries.rows, Tile<C>::rows)),
         splits(tile_splits(a_tiles, std::min(ceil_div(p.X.rows, Tile<C>::cols), p.X.rows / (4 * p.k)))),
         owner(arena.take<int64_t>(p.order ? p.X.rows : 0)),
-        lists{p.sqdist, p.positions, p.m, p.k} {
+        lists{p.sqdist, p.positions, p.queries.rows, p.k} {
     if (splits == 1) return;
-    lists.sqdist = arena.take<C>(splits * p.m * p.k);
-    lists.positions = arena.take<int64_t>(splits * p.m * p.k);
+    lists.sqdist = arena.take<C>(splits * p.queries.rows * p.k);
+    lists.positions = arena.take<int64_t>(splits * p.queries.rows * p.k);
   }
 };
 
@@ -115,7 +115,7 @@ template <class T>
 __device__ bool may_be_neighbors(const KnnParams<T>& p, const int64_t* owner, const Sides<T>& s, int64_t i, int64_t j) {
   if (p.order && owner[i] != owner[j]) return false;
   const int64_t row = s.a.position(i), other = s.b.position(j);
-  if (!p.queries && row == other) return false;
+  if (!p.queries.data && row == other) return false;
   return !p.labels || p.labels[row] != p.labels[other];
 }
 
@@ -217,8 +217,8 @@ template <class T>
 void knn(const KnnParams<T>& p, void* scratch, CUstream_st* stream) {
   using C = compute_t<T>;
   const Scratch<T> s(p, scratch);
-  if (p.m == 0) return;
-  const int64_t size = s.splits * p.m * p.k;
+  if (p.queries.rows == 0) return;
+  const int64_t size = s.splits * p.queries.rows * p.k;
   knn_clear_kernel<<<grid_for(size, threads, 1 << 20), threads, 0, stream>>>(s.lists.sqdist, s.lists.positions, size);
   launched();
   if (p.X.rows == 0) return;
@@ -226,8 +226,8 @@ void knn(const KnnParams<T>& p, void* scratch, CUstream_st* stream) {
     knn_owner_kernel<<<grid_for(p.X.rows, threads), threads, 0, stream>>>(p.group_start, p.n_groups, p.X.rows, s.owner);
     launched();
   }
-  const T* a = p.queries ? p.queries : p.X.data;
-  const Sides<T> sides{{a, p.order, p.m, p.X.cols},
+  const T* a = p.queries.data ? p.queries.data : p.X.data;
+  const Sides<T> sides{{a, p.order, p.queries.rows, p.X.cols},
                        {p.X.data, p.order, p.X.rows, p.X.cols},
                        vectorizable(a, p.X.cols),
                        vectorizable(p.X.data, p.X.cols)};
@@ -235,8 +235,8 @@ void knn(const KnnParams<T>& p, void* scratch, CUstream_st* stream) {
   knn_kernel<<<grid, threads, 0, stream>>>(p, sides, s.owner, s.lists);
   launched();
   if (s.splits == 1) return;
-  const Lists<C> out{p.sqdist, p.positions, p.m, p.k};
-  knn_merge_kernel<<<grid_for(p.m, warps), threads, 0, stream>>>(s.lists, s.splits, out);
+  const Lists<C> out{p.sqdist, p.positions, p.queries.rows, p.k};
+  knn_merge_kernel<<<grid_for(p.queries.rows, warps), threads, 0, stream>>>(s.lists, s.splits, out);
   launched();
 }
 
