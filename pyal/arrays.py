@@ -29,11 +29,14 @@ class Rows:
 
     array: C-contiguous (n, d); NumPy on the CPU, with bfloat16 kept as its uint16 bit patterns; a torch tensor on CUDA.
     dtype: "float32", "float64", "float16" or "bfloat16". device: "cpu" or "cuda:0", "cuda:1", ...
+    factor: None, or (n,) where the array lies, float64 where dtype is, else float32: row i stands for the products
+    array[i] * factor[i], each rounded once to the type of the factor. No copy holds them; kernels make them as they go.
     """
 
     array: Any
     dtype: str
     device: str
+    factor: Any = None
 
     @property
     def n(self) -> int:

@@ -87,6 +87,7 @@ def _neighbours(
         X,
         n_jobs,
         queries=None if Q is None else Q.address,
+        queries_factor=None if Q is None else Q.factor,
         m=m,
         k=k,
         order=order,

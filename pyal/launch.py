@@ -147,7 +147,8 @@ def run(
     the calls of a series.
     """
     scratch = scratch or Scratch()
-    fields = {"X": X.address, "n": X.n, "d": X.d, **{name: address(value) for name, value in arguments.items()}}
+    fields = {"X": X.address, "n": X.n, "d": X.d, "factor": address(X.factor)}
+    fields |= {name: address(value) for name, value in arguments.items()}
     threads = thread_count(n_jobs)
     if X.device != "cpu":
         import torch
