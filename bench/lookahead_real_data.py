@@ -28,7 +28,7 @@ from real_data import DATA_SETS, Array, read_data
 from sklearn.datasets import load_digits
 
 import pyal
-from pyal.heads import MLPHead
+from pyal.heads.probes import MLPHead
 
 START = 20
 BATCH_SIZES = [(20, 100), (100, 200)]

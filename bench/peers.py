@@ -19,7 +19,7 @@ def peers_of(kernel: str) -> list[Peer]:
     return [p for p in PEERS if p.kernel == kernel]
 
 
-# Rows: norms, and is every value finite?
+# Matrix: norms, and is every value finite?
 
 
 @peer("sqnorms", "numpy")

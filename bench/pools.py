@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows to select from: kind and float32 X."""
+    """Matrix to select from: kind and float32 X."""
 
     kind: str
     X: NDArray[np.float32]

@@ -175,7 +175,7 @@ def main(argv: list[str]) -> None:
         sys.exit("PYAL_DATA must name the folder of the data sets")
     folder = Path(os.environ["PYAL_DATA"])
     measure.limit_threads()
-    strategies = [s for s in pyal.strategies() if not given.strategies or s.name in given.strategies]
+    strategies = [s for s in pyal.list_strategies() if not given.strategies or s.name in given.strategies]
     strategies.sort(key=lambda s: (s.name != "random", "proba" in s.needs, s.name))
     report: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),

@@ -35,7 +35,7 @@ BATCH_SIZES = [(10, 50), (25, 100), (50, 200), (100, 500)]
 def strategies_of(names: list[str] | None) -> dict[str, Any]:
     """All that are registered, and a variant where the default is known to be far off."""
     found: dict[str, Any] = {}
-    for strategy in sorted(pyal.strategies(), key=lambda s: ("proba" in s.needs, s.name)):
+    for strategy in sorted(pyal.list_strategies(), key=lambda s: ("proba" in s.needs, s.name)):
         if names and strategy.name not in names:
             continue
         for options in [{}, *VARIANTS.get(strategy.name, [])]:

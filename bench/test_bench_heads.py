@@ -17,7 +17,8 @@ import pytest
 from pools import make_pool
 from registry import Peer
 
-from pyal.heads import ClosedFormSoftmax, LinearHead
+from pyal.heads.closed_form import ClosedFormSoftmax
+from pyal.heads.probes import LinearHead
 
 FIRST, LAST = 10, int(os.environ.get("PYAL_BENCH_LABELS") or 60)
 CLASSES, ROWS = 10, 4000
@@ -25,7 +26,7 @@ Run = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
 def features(d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of 512 columns, reduced to d by the principal components of all, and labels that depend on them."""
+    """Matrix of 512 columns, reduced to d by the principal components of all, and labels that depend on them."""
     X = np.asarray(make_pool("blobs", ROWS, 512).X, np.float64)
     rng = np.random.default_rng(0)
     y = (X @ rng.standard_normal((512, CLASSES))).argmax(1)

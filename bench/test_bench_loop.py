@@ -20,7 +20,7 @@ from pools import Pool
 from registry import Peer
 
 import pyal
-from pyal.heads import ClosedFormSoftmax
+from pyal.heads.closed_form import ClosedFormSoftmax
 
 BATCH_SIZE, LABELED, CLASSES, SEED = 100, 500, 10, 0
 

@@ -17,7 +17,7 @@ from pools import Pool, make_pool
 from registry import Peer
 
 from pyal import kernels
-from pyal.arrays import Rows
+from pyal.arrays import Matrix
 
 RIDGE = 1e-2
 PICKS = 4
@@ -44,7 +44,7 @@ def posterior(classes: int, rows: int) -> tuple[Pool, np.ndarray, np.ndarray, np
     return pool, (K + K.T) / 2, f, labels
 
 
-def picked(R: Rows, f: np.ndarray, labels: np.ndarray, picks: int, n_jobs: int) -> tuple[np.ndarray, np.ndarray]:
+def picked(R: Matrix, f: np.ndarray, labels: np.ndarray, picks: int, n_jobs: int) -> tuple[np.ndarray, np.ndarray]:
     return kernels.ntk_lookahead(R, f, labels, picks, targets=labels, ridge=RIDGE, n_jobs=n_jobs)[:2]
 
 
@@ -71,7 +71,7 @@ def test_call(versus: Callable[..., Any], state: Any, peer: Peer, n_jobs: int) -
     pool, K, f, labels = state
     if peer.max_rows and len(K) > peer.max_rows:
         pool, K, f, labels = posterior(f.shape[1], peer.max_rows)
-    R = Rows(K, "float32", "cpu")
+    R = Matrix(K, "float32", "cpu")
     versus(
         "ntk_lookahead",
         f"{pool}, {f.shape[1]} classes, call of {PICKS} picks",
@@ -86,7 +86,7 @@ def test_call(versus: Callable[..., Any], state: Any, peer: Peer, n_jobs: int) -
 def test_against_the_traffic_of_the_kernel(versus: Callable[..., Any], state: Any, peer: Peer, n_jobs: int) -> None:
     """64 picks, so that the kernel is written and made anew as in a long run."""
     pool, K, f, labels = state
-    R = Rows(K, "float32", "cpu")
+    R = Matrix(K, "float32", "cpu")
     picks = min(64, len(K) // 4)
     scratch = K.copy()
     versus(

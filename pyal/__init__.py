@@ -10,19 +10,19 @@ except ImportError as error:  # most often: Python was started in a source check
         "start Python in another folder or install with pip install -e ."
     ) from error
 
-from pyal import kernels
-from pyal.loop import Loop
-from pyal.pseudo_labels import cluster_pseudo_labels
+from pyal import kernels, strategies
+from pyal.loop.loop import Loop
 from pyal.selection import score, select
-from pyal.strategies import strategies, strategy  # the function, from here on, is what pyal.strategies names
+from pyal.strategies.pseudo_labels import cluster_pseudo_labels
+from pyal.strategies.registry import list_strategies, strategy
 
 if TYPE_CHECKING:
     from pyal import heads, metrics, plots
-    from pyal.simulation import simulate
+    from pyal.simulation.experiment import simulate
 
 __all__ = [
-    "Loop", "cluster_pseudo_labels", "heads", "kernels", "metrics", "plots", "score", "select", "simulate",
-    "strategies", "strategy",
+    "Loop", "cluster_pseudo_labels", "heads", "kernels", "list_strategies", "metrics", "plots", "score", "select",
+    "simulate", "strategies", "strategy",
 ]  # fmt: skip
 
 # What is imported when it is first asked for: a pipeline that selects does not wait for it. Name: module, attribute.

@@ -2,6 +2,6 @@
 
 import sys
 
-from pyal.cli import main
+from pyal.cli.command_line import main
 
 sys.exit(main())

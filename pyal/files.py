@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -135,6 +136,14 @@ def write_whole(path: str, content: bytes, *, force: bool) -> None:
     finally:
         if os.path.lexists(part):
             os.unlink(part)
+
+
+def write_out(path: str | None, text: str, *, force: bool) -> None:
+    """Writes the text to the file as `write_whole` does, or to standard output where there is no path."""
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(path, text.encode(), force=force)
 
 
 def check_writable(path: str, *, force: bool) -> None:

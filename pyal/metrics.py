@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arguments import number, size
-from pyal.arrays import as_numpy
+from pyal.arrays import as_numpy, number, size
 
 Array = NDArray[np.float64]
 

@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal import metrics
-from pyal.arguments import generator, size
-from pyal.arrays import as_numpy, as_positions
-from pyal.comparison import CONTROL, Comparison
-from pyal.labels import label_values
+from pyal.arrays import as_numpy, as_positions, generator, label_values, size
+from pyal.simulation.comparison import CONTROL, Comparison
 
 SHOWN_ROWS = 20_000  # of the pool on a map: more of them make a file of many MB and a blot
 

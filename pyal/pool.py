@@ -11,8 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
-from pyal.arrays import BLOCK_ELEMENTS, Rows, as_numpy, as_positions, first_few, normalized
-from pyal.labels import label_values, labeled_positions
+from pyal.arrays import (
+    BLOCK_ELEMENTS,
+    Matrix,
+    as_numpy,
+    as_positions,
+    first_few,
+    label_values,
+    labeled_positions,
+    normalized,
+)
 
 PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
 
@@ -26,12 +34,12 @@ class Pool:
     proba: (N, C) or (T, N, C), checked, on the host, or None. features: (N, h) or None.
     """
 
-    X: Rows
+    X: Matrix
     labeled: NDArray[np.int64]
     candidates: NDArray[np.int64]
     y: NDArray[Any] | None = None
     proba: NDArray[Any] | None = None
-    features: Rows | None = None
+    features: Matrix | None = None
     n_jobs: int | None = None
 
     @property
@@ -83,7 +91,7 @@ def make_pool(
     """The Pool of `select`'s arguments, all of them checked; `pyal.select` says what they are and what is refused."""
     if metric not in ("euclidean", "cosine"):
         raise ValueError(f"metric must be 'euclidean' or 'cosine'; got {metric!r}")
-    rows = kernels.rows(X, "X", device=device)
+    rows = kernels.checked_matrix(X, "X", device=device)
     n = rows.n
     known, labels = _labeled(y, labeled, n)
     is_labeled = _mask(known, n)
@@ -98,7 +106,7 @@ def make_pool(
         proba = as_numpy(proba, "proba")
         _check_proba(proba, n)
     if features is not None:
-        features = kernels.rows(features, "features", device=rows.device)
+        features = kernels.checked_matrix(features, "features", device=rows.device)
         if features.n != n:
             raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
     return Pool(normalized(rows) if metric == "cosine" else rows, known, allowed, labels, proba, features, n_jobs)

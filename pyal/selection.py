@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arguments import generator, n_jobs_checked
-from pyal.arrays import as_numpy, first_few
+from pyal.arrays import as_numpy, first_few, generator, n_jobs_checked
 from pyal.pool import Pool, make_pool, why_no_candidates
-from pyal.strategies.registry import Strategy, check_options, find, strategies
+from pyal.strategies.registry import Strategy, check_options, find, list_strategies
 
 
 def select(
@@ -37,7 +36,7 @@ def select(
 
     X: (N, d) embeddings: NumPy, memmap, torch, CuPy, anything with DLPack, or the path of a .npy file.
     y: (N,) labels with holes: NaN, None, pd.NA, masked, or -1 in an integer array means "not labelled".
-    strategy: a name out of `pyal.strategies()`, or a callable f(pool, batch_size, *, rng, **options).
+    strategy: a name out of `pyal.list_strategies()`, or a callable f(pool, batch_size, *, rng, **options).
     batch_size: how many; more than there are candidates gives all of them and a UserWarning.
     labeled: instead of y, positions or a boolean mask. candidates: positions or a boolean mask of what may be picked;
     default: all that is not labelled. With neither y nor labeled nothing is labelled.
@@ -49,7 +48,7 @@ def select(
     The same random_state gives the same picks. Nothing is changed in place, no global random state is touched.
     Raises ValueError or TypeError, saying what came and what was wanted, for shapes that do not fit, NaN or infinite
     rows, zero rows with metric="cosine", no candidates, candidates that are labelled, an unknown strategy or option,
-    and an input that the strategy needs and did not get. Memory: O(N) beyond X unless `pyal.strategies()` says
+    and an input that the strategy needs and did not get. Memory: O(N) beyond X unless `pyal.list_strategies()` says
     otherwise; a normalised copy of X with metric="cosine".
 
     >>> select([[0.0], [1.0], [5.0]], labeled=[0], strategy="coreset", batch_size=2)
@@ -112,7 +111,7 @@ def score(
     name, _ = _resolved(strategy, options, {"proba": proba, "features": features})
     scores = find(name).scores
     if scores is None:
-        have = ", ".join(s.name for s in strategies() if s.scores is not None)
+        have = ", ".join(s.name for s in list_strategies() if s.scores is not None)
         raise ValueError(f"strategy {name!r} picks rows jointly and has no score per row; those that have: {have}")
     pool = make_pool(
         X,

@@ -91,7 +91,7 @@ def host(result):
 
 def clear_radius(X, share: float) -> float:
     """A radius that holds about this share of all pairs and that no pair's distance comes near, in any precision."""
-    from reference import sqdist_between
+    from oracle.reference import sqdist_between
 
     sqdist = sqdist_between(X, X)
     sqdist = np.sort(sqdist[np.triu_indices(len(sqdist), 1)])

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
 import pyal
-from pyal.comparison import Comparison
+from pyal.simulation.comparison import Comparison
 
 DIGITS, DIGIT = load_digits(return_X_y=True)
 X, Y = (DIGITS[:300] / 16).astype(np.float32), DIGIT[:300]

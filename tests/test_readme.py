@@ -180,8 +180,8 @@ def test_every_strategy_has_a_row():
     table = "".join(line for line in sections()["Strategies"].splitlines(True) if line.startswith("| "))
     cells = [line.split("|")[1:5] for line in table.splitlines()[1:]]
     rows = {name: (needs, memory) for names, _, needs, memory in cells for name in re.findall(r"`(\w+)`", names)}
-    assert sorted(rows) == [strategy.name for strategy in pyal.strategies()]
-    for strategy in pyal.strategies():
+    assert sorted(rows) == [strategy.name for strategy in pyal.list_strategies()]
+    for strategy in pyal.list_strategies():
         needs = rows[strategy.name][0]
         asked = strategy.needs + strategy.needs_once_labeled
         assert set(re.findall(r"`(\w+)`", needs)) == set(asked), strategy.name

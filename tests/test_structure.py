@@ -17,18 +17,24 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", ".ci")
 
-# Who may know whom: a module imports only from modules of a lower rank. What is not named here stands at the top.
-RANK = {"arrays": 0, "files": 0, "_cuda_build": 0, "_cpu": 0, "_cuda": 0, "arguments": 1, "labels": 1, "lloyd": 1}
-RANK |= {"ids": 1, "state": 0, "journal": 0, "labelling": 1, "launch": 2, "metrics": 2, "constraints": 2}
-RANK |= {"least_squares": 3, "rows": 3, "estimators": 3, "comparison": 3, "plots": 4}
-RANK |= {"clustering": 4, "lookahead": 4, "ntk": 4}  # kernels of their own, offered by kernels.py
-RANK |= {"kernels": 5, "heads": 6, "pool": 6, "pseudo_labels": 6, "strategies": 7, "selection": 8}
-RANK |= {"schedule": 8, "rounds": 9, "settings": 10, "loop": 11}
-TOP = 12
-KNOW_COMPILED = {"kernels", "clustering", "lookahead", "launch"}
-KNOW_COMPILED |= {"doctor"}  # it prints what was built, and for which GPU
-TORCH_INSIDE_FUNCTIONS = {"arrays.py", "launch.py", "_cuda_build.py", "doctor.py"}
-TORCH_INSIDE_FUNCTIONS |= {"training.py", "probes.py"}  # of the heads
+# Who may know whom: a line knows the lines above it; those in one line are strangers to each other.
+LAYERS = """
+files arrays
+kernels
+pool heads metrics
+strategies
+selection distributed
+loop
+simulation
+plots surrogate vision labelling
+cli
+"""
+RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
+KNOW_COMPILED = {"__init__", "kernels", "cli/doctor"}  # doctor prints what was built, and for which GPU
+TORCH_INSIDE_FUNCTIONS = {"arrays/matrix", "kernels/launcher", "kernels/memory", "kernels/cuda_build", "cli/doctor"}
+TORCH_INSIDE_FUNCTIONS |= {"heads/training", "heads/probes"}
+TORCH_ABOVE = {"vision", "distributed"}  # these import it at the top
+SHOWN_BY_PYAL = {"__version__"}  # what modules may ask of pyal itself
 SAYS_NOTHING = {"utils", "util", "common", "core", "base", "helpers", "helper", "misc"}
 # The linker may keep the copy of an inline function that was compiled for the widest instruction set, for everybody.
 NOT_PER_ISA = {"vector", "algorithm", "string", "string_view", "map", "set", "unordered_map", "unordered_set", "list"}
@@ -52,9 +58,9 @@ def code(path: Path) -> str:
 
 
 def parsed(root: Path) -> Iterator[tuple[Path, str, ast.Module]]:
-    """(path, top module within pyal, syntax tree) of every file of the package."""
+    """(path, module within pyal as "package/file", syntax tree) of every file of the package."""
     for path in sources(root, "pyal", "*.py"):
-        yield path, path.relative_to(root / "pyal").parts[0].removesuffix(".py"), ast.parse(text(path))
+        yield path, str(path.relative_to(root / "pyal").with_suffix("")), ast.parse(text(path))
 
 
 def named(path: Path, root: Path, line: int = 0) -> str:
@@ -62,16 +68,12 @@ def named(path: Path, root: Path, line: int = 0) -> str:
 
 
 def public_functions(root: Path) -> tuple[list[str], dict[str, ast.FunctionDef]]:
-    """The names that pyal/kernels.py offers, and all functions of it and of the modules it has some of them from."""
-    kernels = ast.parse(text(root / "pyal/kernels.py"))
+    """The names that pyal.kernels offers, and all functions of its files."""
+    kernels = ast.parse(text(root / "pyal/kernels/__init__.py"))
     listed = [node.value for node in kernels.body if isinstance(node, ast.Assign) and "__all__" in ast.dump(node)]
-    offered = [name for value in listed for name in ast.literal_eval(value)]
-    trees = [kernels]
-    for node in kernels.body:
-        if isinstance(node, ast.ImportFrom) and {alias.name for alias in node.names}.intersection(offered):
-            trees.append(ast.parse(text(root / (str(node.module).replace(".", "/") + ".py"))))
-    functions = [node for tree in reversed(trees) for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return offered, {node.name: node for node in functions}
+    trees = [ast.parse(text(path)) for path in sources(root, "pyal/kernels", "*.py")]
+    functions = {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return [name for value in listed for name in ast.literal_eval(value)], functions
 
 
 def reached(root: Path) -> set[str]:
@@ -96,7 +98,9 @@ def kernel_blanks(root: Path) -> list[str]:
     params = dict(re.findall(r"\bline\((\w+), (\w+)\)", code(root / "csrc/bind/every_kernel.hpp")))
     stems = sorted({path.stem for path in (root / "csrc/kernels").glob("*.*")} | params.keys())
     oracles = {
-        node.name for node in ast.parse(text(root / "tests/reference.py")).body if isinstance(node, ast.FunctionDef)
+        node.name
+        for node in ast.parse(text(root / "tests/oracle/reference.py")).body
+        if isinstance(node, ast.FunctionDef)
     }
     public = reached(root)
     bindings = text(root / "csrc/bind/kernels.hpp")
@@ -107,10 +111,10 @@ def kernel_blanks(root: Path) -> list[str]:
         blanks += [f"{file} is missing" for file in files if not (root / file).is_file()]
         word = re.compile(rf"\b{stem}\b")
         filled = {
-            f"tests/reference.py has no function {stem}": stem in oracles,
+            f"tests/oracle/reference.py has no function {stem}": stem in oracles,
             f"csrc/bind/every_kernel.hpp does not list {stem}": stem in params,
             f"csrc/bind/kernels.hpp does not read what {stem} is given": f" {params.get(stem)}<T>& p)" in bindings,
-            f"no public function of pyal/kernels.py reaches {stem}": stem in public,
+            f"no public function of pyal/kernels reaches {stem}": stem in public,
             f"no bench/test_bench_*.py names {stem}": any(word.search(bench) for bench in benches),
         }
         blanks += [blank for blank, full in filled.items() if not full]
@@ -203,27 +207,58 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def who_knows_whom(root: Path) -> list[str]:
-    wrong = []
+    """Packages by LAYERS; the files of one package in some order too, so that none imports what imports it."""
+    wrong: list[str] = []
+    known: dict[str, set[str]] = {}
     for path, module, tree in parsed(root):
-        here = RANK.get(module, TOP)
+        package = module.split("/")[0]
         for node, name in imports(tree):
             where, parts = named(path, root, node.lineno), name.split(".")
             if name.startswith("."):
                 wrong.append(f"{where} imports relatively; write from pyal import ...")
             elif parts[0] in ("tests", "bench"):
                 wrong.append(f"{where} imports {name}")
-            elif parts[0] == "pyal" and len(parts) > 1 and module != "__init__" and parts[1] != module:
-                if RANK.get(parts[1], TOP) >= here and here != TOP:
-                    wrong.append(f"{where}: {module} may not know {parts[1]}")
-                if parts[1] in ("_cpu", "_cuda") and module not in KNOW_COMPILED:
-                    wrong.append(f"{where}: only the kernels and launch.py know the compiled {parts[1]}")
-    return wrong
+            if parts[0] != "pyal" or len(parts) == 1 or module in ("__init__", "__main__"):
+                continue
+            if parts[1] in ("_cpu", "_cuda"):
+                if not KNOW_COMPILED.intersection((module, package)):
+                    wrong.append(f"{where}: only the kernels know the compiled {parts[1]}")
+            elif parts[1] == package:
+                other = next((o for o in ("/".join(parts[1:4]), "/".join(parts[1:3])) if is_file(root, o)), None)
+                known.setdefault(module, set()).update({other} - {module, None})
+            elif parts[1] in RANK and not RANK[parts[1]] < RANK.get(package, len(LAYERS)):
+                wrong.append(f"{where}: {package} may not know {parts[1]}")
+            elif parts[1] not in RANK and parts[1] not in SHOWN_BY_PYAL:
+                wrong.append(f"{where}: {parts[1]} stands in no layer")
+    return wrong + [f"pyal/{circle[0]}.py knows itself: {' -> '.join(circle)}" for circle in circles(known)]
+
+
+def is_file(root: Path, module: str) -> bool:
+    return (root / "pyal" / f"{module}.py").is_file()
+
+
+def circles(known: dict[str, set[str]]) -> list[list[str]]:
+    """One way from each module back to itself, where there is one."""
+    found = []
+    for start in sorted(known):
+        ways, seen = [[start]], set()
+        while ways:
+            way = ways.pop()
+            for other in sorted(known.get(way[-1], ())):
+                if other == start:
+                    found.append([*way, other])
+                    ways = []
+                    break
+                if other not in seen:
+                    seen.add(other)
+                    ways.append([*way, other])
+    return found
 
 
 def torch_in_its_place(root: Path) -> list[str]:
     wrong = []
     for path, module, tree in parsed(root):
-        if module == "vision":
+        if module.split("/")[0] in TORCH_ABOVE:
             continue
         outside = {
             id(node)
@@ -237,15 +272,15 @@ def torch_in_its_place(root: Path) -> list[str]:
             where = named(path, root, node.lineno)
             if id(node) in outside:
                 wrong.append(f"{where} imports {name} outside a function")
-            elif path.name not in TORCH_INSIDE_FUNCTIONS:
+            elif module not in TORCH_INSIDE_FUNCTIONS:
                 wrong.append(
-                    f"{where} imports {name}; only {', '.join(sorted(TORCH_INSIDE_FUNCTIONS))} and vision/ may"
+                    f"{where} imports {name}; only {', '.join(sorted(TORCH_INSIDE_FUNCTIONS | TORCH_ABOVE))} may"
                 )
     return wrong
 
 
 def kinds_of_arrays(root: Path) -> list[str]:
-    """Only arrays.py asks whether something is NumPy, torch or CuPy (and labels.py, of the members of a list)."""
+    """Only arrays/ asks whether something is NumPy, torch or CuPy."""
     wrong = []
     for path, module, tree in parsed(root):
         for node in ast.walk(tree):
@@ -256,10 +291,10 @@ def kinds_of_arrays(root: Path) -> list[str]:
             )
             if (
                 asks
-                and module not in ("arrays", "labels", "vision")
+                and module.split("/")[0] not in ("arrays", "vision", "distributed")
                 and re.search(r"'(?:ndarray|Tensor|__dlpack\w*)'", ast.dump(node))
             ):
-                wrong.append(f"{named(path, root, node.lineno)} asks what kind an array is; only arrays.py does")
+                wrong.append(f"{named(path, root, node.lineno)} asks what kind an array is; only arrays/ does")
     return wrong
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from pyal.arguments import number, size
+from pyal.arrays import number, size
 from pyal.heads.inputs import blocks, checked_X, checked_X_y, one_hot, softmax
-from pyal.least_squares import LeastSquares
+from pyal.kernels.least_squares import LeastSquares
 
 _SOLVERS = ("solve", "inv", "pinv", "ridge")
 _RIDGE = 1e-2  # times tr(X'X) / d

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from pyal.arguments import generator, number, size
-from pyal.arrays import as_rows
+from pyal.arrays import as_matrix, generator, number, size
 from pyal.heads import training
 from pyal.heads.inputs import blocks, checked_X, checked_X_y, one_hot, softmax
 
@@ -151,7 +150,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _split(
         self, X: NDArray[Any], y: NDArray[Any], validation: tuple[Any, Any] | None, rng: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
-        """Rows to train on and rows to select by."""
+        """Matrix to train on and rows to select by."""
         share = number(self.validation_fraction, "validation_fraction", low=-1e-300)
         given = (validation is not None) + (share > 0)
         if self.selection == "last":
@@ -174,16 +173,16 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return X[kept], y[kept], (X[held], y[held])
 
     def _placed(self, X: NDArray[Any]) -> Any:
-        """Rows as the first layer takes them, a float32 tensor on the device."""
+        """Matrix as the first layer takes them, a float32 tensor on the device."""
         import torch
 
-        rows = as_rows(((X - self.mean_) / self.scale_).astype(np.float32), device=self.device).array
+        rows = as_matrix(((X - self.mean_) / self.scale_).astype(np.float32), device=self.device).array
         return torch.as_tensor(rows)
 
     def _labels(self, y: NDArray[Any]) -> Any:
         import torch
 
-        return torch.as_tensor(as_rows(one_hot(y, self.classes_, np.float32), device=self.device).array)
+        return torch.as_tensor(as_matrix(one_hot(y, self.classes_, np.float32), device=self.device).array)
 
     def _proba(self, layers: training.Layers, features: Any) -> NDArray[np.float64]:
         scores = training.outputs(layers, features).double().cpu().numpy()

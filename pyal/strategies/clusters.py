@@ -2,7 +2,7 @@
 
 Both cluster all rows of X into min(labelled + batch_size, max_clusters) clusters, visit the clusters with the fewest
 labelled rows first (among those the largest first, then the lowest number) and take one row from each, round after
-round. Rows are picked, and typicality is measured, among the candidates of a cluster that are not yet picked.
+round. Matrix are picked, and typicality is measured, among the candidates of a cluster that are not yet picked.
 """
 
 from __future__ import annotations

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
-from pyal.arguments import size
-from pyal.arrays import Rows, as_numpy
-from pyal.lookahead import Objective, lookahead_room, mean_ridge
+from pyal.arrays import Matrix, as_numpy, size
+from pyal.kernels.lookahead import Objective, lookahead_room, mean_ridge
+from pyal.kernels.matrices import value_dtype
 from pyal.pool import Pool
-from pyal.pseudo_labels import cluster_pseudo_labels
-from pyal.rows import value_dtype
+from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import strategy
 
 
@@ -212,7 +211,7 @@ def _model(
     depth: int | None,
     f0: str | None,
     rng: np.random.Generator,
-) -> tuple[Any, Rows]:
+) -> tuple[Any, Matrix]:
     """(predictions before training (m, outputs), kernel) of the head on these rows."""
     X = pool.X if rows.size == pool.n else pool.X.take(rows)
     start = np.zeros((rows.size, outputs))
@@ -225,10 +224,10 @@ def _model(
         K = kernels.ntk(X, weights=weights, n_jobs=pool.n_jobs)
         if f0 == "network":
             start = as_numpy(kernels.ntk_outputs(X, weights), "f0")
-    return start, Rows(K, value_dtype(X), X.device)
+    return start, Matrix(K, value_dtype(X), X.device)
 
 
-def _ridge(R: Rows, t: float | None) -> float:
+def _ridge(R: Matrix, t: float | None) -> float:
     return mean_ridge(R) if t is None else max(1 / float(t), mean_ridge(R))
 
 

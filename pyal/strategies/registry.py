@@ -76,10 +76,10 @@ def strategy(
     return register
 
 
-def strategies() -> list[Strategy]:
+def list_strategies() -> list[Strategy]:
     """The registered strategies by name, each with name, aliases, summary, needs, memory, citation and options.
 
-    >>> [s.name for s in strategies() if "proba" in s.needs]
+    >>> [s.name for s in list_strategies() if "proba" in s.needs]
     ['badge', 'entropy', 'least_confidence', 'margin']
     """
     return [_registered[name] for name in sorted(_registered)]

@@ -1,0 +1,344 @@
+"""Arrays in and out: the only file that asks whether something is NumPy, torch or CuPy.
+
+Everything that enters pyal as a matrix leaves here as `Matrix`: C-contiguous, of one of four float types, on a device.
+A copy is made only for layout (other strides), for widening (integers, booleans) or where `device` asks for a move; a
+C-contiguous array, memmap or tensor is passed on as it is. torch is imported only where a tensor or a GPU is involved.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal.arrays.blocks import BLOCK_ELEMENTS
+from pyal.arrays.messages import first_few
+
+_TORCH_DTYPES = ("float32", "float64", "float16", "bfloat16")
+_DLPACK_HOST = (1, 3, 11)  # CPU, pinned for CUDA, pinned for ROCm
+_DLPACK_CUDA = (2, 13)  # CUDA, CUDA managed
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """The rows of a matrix as kernels take them; made by `as_matrix`.
+
+    array: C-contiguous (n, d); NumPy on the CPU, with bfloat16 kept as its uint16 bit patterns; a torch tensor on CUDA.
+    dtype: "float32", "float64", "float16" or "bfloat16". device: "cpu" or "cuda:0", "cuda:1", ...
+    factor: None, or (n,) where the array lies, float64 where dtype is, else float32: row i stands for the products
+    array[i] * factor[i], each rounded once to the type of the factor. No copy holds them; kernels make them as they go.
+    """
+
+    array: Any
+    dtype: str
+    device: str
+    factor: Any = None
+
+    @property
+    def n(self) -> int:
+        return int(self.array.shape[0])
+
+    @property
+    def d(self) -> int:
+        return int(self.array.shape[1])
+
+    @property
+    def address(self) -> int:
+        """Address of the first element, on the host or on the device."""
+        if self.device == "cpu":
+            return int(self.array.__array_interface__["data"][0])
+        return int(self.array.data_ptr())
+
+    def take(self, positions: Any) -> Matrix:
+        """The rows at `positions`, gathered into a copy."""
+        if self.device == "cpu":
+            return Matrix(np.asarray(self.array[positions]), self.dtype, self.device)
+        import torch
+
+        return Matrix(self.array[torch.as_tensor(positions, device=self.device)], self.dtype, self.device)
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        """Slices of rows and the rows themselves as float64 copies, a few MB at a time (where the array lives)."""
+        step = max(1, BLOCK_ELEMENTS // self.d)
+        for begin in range(0, self.n, step):
+            part = slice(begin, min(begin + step, self.n))
+            block = self.array[part]
+            if self.device != "cpu":
+                yield part, block.double()
+            elif self.dtype == "bfloat16":
+                yield part, _widen_bfloat16(block).astype(np.float64)
+            else:
+                yield part, np.array(block, dtype=np.float64, subok=False)
+
+
+def as_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
+    """The matrix X as `Matrix` on `device`, default where X lives. Whether the values are finite is not looked at here.
+
+    X: (n, d) NumPy array or memmap, .npy path (opened as a memmap), torch tensor (read detached), CuPy or other DLPack
+    array, ml_dtypes bfloat16, DataFrame of numbers, nested list. float16, bfloat16, float32 and float64 are kept;
+    booleans and integers of up to 16 bits become float32, wider integers float64. Never changed in place.
+
+    Raises TypeError for anything that does not hold real numbers (complex, object, strings, sparse), ValueError for a
+    shape that is not (n, d) with n, d >= 1 or for an unknown device, RuntimeError where a GPU is wanted and not there.
+    Memory: none for a C-contiguous float matrix on its device, else one copy.
+
+    >>> as_matrix([[0, 1], [2, 3]]).dtype
+    'float64'
+    """
+    if isinstance(X, Matrix):
+        return _moved(X, _device_name(device))
+    if isinstance(X, (str, os.PathLike)):
+        X = _open_npy(X, name)
+    target = _device_name(device)
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(X, torch.Tensor):
+        X = _import_foreign(X, name)
+        torch = sys.modules.get("torch")
+    if torch is not None and isinstance(X, torch.Tensor):
+        return _moved(_tensor_rows(X, name), target)
+    return _moved(_numpy_rows(X, name), target)
+
+
+def as_numpy(a: Any, name: str) -> NDArray[Any]:
+    """`a` as a NumPy array on the host, detached; bfloat16 is widened to float32. A path is opened as a memmap.
+
+    Copies only from a device, for bfloat16, or from a list. Raises TypeError for sparse matrices.
+    """
+    if isinstance(a, Matrix):
+        a = _widen_bfloat16(a.array) if a.dtype == "bfloat16" and a.device == "cpu" else a.array
+    if isinstance(a, (str, os.PathLike)):
+        a = _open_npy(a, name)
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(a, torch.Tensor):
+        a = _import_foreign(a, name)
+        torch = sys.modules.get("torch")
+    if torch is not None and isinstance(a, torch.Tensor):
+        if a.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense array; got a torch tensor of layout {a.layout}")
+        a = a.detach().cpu()
+        a = (a.float() if a.dtype == torch.bfloat16 else a).resolve_conj().resolve_neg().numpy()
+    if a.dtype.name == "bfloat16":
+        a = a.astype(np.float32)
+    return a  # type: ignore[no-any-return]
+
+
+def normalized(rows: Matrix, name: str = "X") -> Matrix:
+    """The rows divided by their Euclidean norms, in float32 (float64 stays), as a copy filled block by block.
+
+    Raises ValueError naming the first rows that are zero. Memory: (n, d) for the result.
+    """
+    dtype = "float64" if rows.dtype == "float64" else "float32"
+    out = empty((rows.n, rows.d), dtype, rows.device)
+    zero: list[int] = []
+    for part, block in rows.blocks():
+        largest = abs(block).max(1)
+        largest = largest if rows.device == "cpu" else largest.values
+        flat = (largest == 0).nonzero()
+        zero += [part.start + int(i) for i in (flat[0] if rows.device == "cpu" else flat[:, 0])[:4]]
+        largest[largest == 0] = 1
+        block /= largest[:, None]  # squares of what is left neither overflow nor vanish
+        norm = ((block * block).sum(1) ** 0.5)[:, None]
+        norm[norm == 0] = 1
+        out[part] = block / norm
+    if zero:
+        raise ValueError(f"metric='cosine' cannot normalise zero rows; {name} has some at {first_few(zero)}")
+    return Matrix(out, dtype, rows.device)
+
+
+def empty(shape: tuple[int, ...], dtype: str, device: str) -> Any:
+    """An uninitialised NumPy array (device "cpu") or torch tensor (device "cuda:i")."""
+    if device == "cpu":
+        return np.empty(shape, dtype)
+    import torch
+
+    return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
+
+
+def cast(a: Any, dtype: str) -> Any:
+    """A NumPy array or torch tensor in another type, C-contiguous; the same object where it is that already."""
+    if isinstance(a, np.ndarray):
+        return np.ascontiguousarray(a, dtype)
+    import torch
+
+    return a.to(getattr(torch, dtype)).contiguous()
+
+
+def on_device(a: NDArray[Any], device: str) -> Any:
+    """A NumPy array as it is (device "cpu"), or as a torch tensor on the device."""
+    if device == "cpu":
+        return a
+    import torch
+
+    return torch.as_tensor(a, device=device)
+
+
+def widened(rows: Matrix, dtype: str) -> Matrix:
+    """The rows in "float32" or "float64"; the same object where they are that already. Memory: (n, d) for a copy."""
+    if rows.dtype == dtype:
+        return rows
+    wide = empty((rows.n, rows.d), dtype, rows.device)
+    for part, block in rows.blocks():
+        wide[part] = block
+    return Matrix(wide, dtype, rows.device)
+
+
+def address(value: Any) -> Any:
+    """Where the memory of a NumPy array or torch tensor begins, as an integer; anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.__array_interface__["data"][0]
+    return value.data_ptr() if hasattr(value, "data_ptr") else value
+
+
+def _import_foreign(a: Any, name: str) -> Any:
+    """A NumPy array, or a torch tensor for what lives on a GPU, from anything that is not a tensor already."""
+    if isinstance(a, np.ma.MaskedArray):
+        if np.ma.is_masked(a):
+            raise TypeError(
+                f"{name} must have no masked entries; got a masked array with {int(np.ma.getmaskarray(a).sum())}"
+            )
+        return a.data
+    if isinstance(a, np.ndarray):
+        return a
+    if hasattr(a, "tocsr") or hasattr(a, "tocoo"):
+        raise TypeError(f"{name} must be a dense array; got {_kind(a)} (use .toarray())")
+    if hasattr(a, "__dlpack_device__"):
+        where = int(a.__dlpack_device__()[0])
+        if where in _DLPACK_CUDA:
+            try:
+                import torch
+            except ImportError:
+                raise RuntimeError(f"{name} lies on a GPU, and there pyal needs torch: pip install torch") from None
+            return torch.from_dlpack(a)
+        if where not in _DLPACK_HOST:
+            raise TypeError(f"{name} must live on the CPU or a CUDA GPU; got {_kind(a)} with DLPack device {where}")
+        try:
+            return np.from_dlpack(a)
+        except (BufferError, RuntimeError, TypeError):
+            pass  # types that NumPy's DLPack does not know, such as bfloat16: the array may still convert itself
+    if isinstance(a, (set, frozenset, dict)):
+        raise TypeError(f"{name} must be an array or a list; got {_kind(a)}")
+    try:
+        return np.asarray(a)
+    except ValueError:
+        raise ValueError(f"{name} must be a regular array; got {_kind(a)} with parts of different lengths") from None
+
+
+def _numpy_rows(a: NDArray[Any], name: str) -> Matrix:
+    shape_checked(a.shape, name)
+    if a.dtype.name == "bfloat16":
+        return Matrix(_laid_out(a.view(np.uint16)), "bfloat16", "cpu")
+    if a.dtype.kind in "biu":
+        wide = a.dtype.itemsize > 2
+        return Matrix(np.ascontiguousarray(a, np.float64 if wide else np.float32), _wide_name(wide), "cpu")
+    if a.dtype.newbyteorder("=").name not in _TORCH_DTYPES:
+        raise TypeError(
+            f"{name} must hold real numbers (float16, bfloat16, float32, float64, integers); got dtype {a.dtype}"
+        )
+    return Matrix(_laid_out(a), a.dtype.newbyteorder("=").name, "cpu")
+
+
+def _laid_out(a: NDArray[Any]) -> NDArray[Any]:
+    if a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative:
+        return a
+    return np.array(a, dtype=a.dtype.newbyteorder("="), order="C", subok=False)
+
+
+def _tensor_rows(t: Any, name: str) -> Matrix:
+    import torch
+
+    if t.layout != torch.strided or t.is_nested or t.is_quantized:
+        raise TypeError(f"{name} must be a dense array; got a torch tensor of layout {t.layout}, dtype {t.dtype}")
+    if t.device.type not in ("cpu", "cuda"):
+        raise TypeError(f"{name} must live on the CPU or a CUDA GPU; got a torch tensor on {t.device}")
+    shape_checked(tuple(t.shape), name)
+    t = t.detach()
+    dtype = str(t.dtype).removeprefix("torch.")
+    if dtype not in _TORCH_DTYPES:
+        if t.is_complex() or t.is_floating_point():
+            raise TypeError(
+                f"{name} must hold real numbers (float16, bfloat16, float32, float64, integers); got dtype {t.dtype}"
+            )
+        wide = t.element_size() > 2
+        t, dtype = t.to(torch.float64 if wide else torch.float32), _wide_name(wide)
+    t = t.resolve_neg().contiguous()
+    if t.device.type == "cuda":
+        return Matrix(t, dtype, f"cuda:{t.device.index}")
+    return Matrix(t.view(torch.int16).numpy().view(np.uint16) if dtype == "bfloat16" else t.numpy(), dtype, "cpu")
+
+
+def _moved(rows: Matrix, device: str | None) -> Matrix:
+    """`rows` on `device`; to the CPU in one copy, to a GPU block by block, so that a memmap is never read whole."""
+    if device is None or device == rows.device:
+        return rows
+    import torch
+
+    if device == "cpu" or rows.device != "cpu":
+        return _tensor_rows(rows.array.to(device), "X")
+    out = empty((rows.n, rows.d), rows.dtype, device)
+    bits = out.view(torch.int16) if rows.dtype == "bfloat16" else out
+    source = rows.array.view(np.int16) if rows.dtype == "bfloat16" else rows.array
+    step = max(1, 16 * BLOCK_ELEMENTS // rows.d)
+    for begin in range(0, rows.n, step):
+        bits[begin : begin + step].copy_(torch.from_numpy(np.array(source[begin : begin + step], subok=False)))
+    return Matrix(out, rows.dtype, device)
+
+
+def _device_name(device: Any) -> str | None:
+    """None, "cpu" or "cuda:i" from what a user may write, with the GPU known to be there."""
+    if device is None:
+        return None
+    text = str(device)
+    found = re.fullmatch(r"cpu|cuda(?::(\d+))?", text)
+    if found is None:
+        raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cuda:<number>'; got {device!r}")
+    if text == "cpu":
+        return text
+    try:
+        import torch
+    except ImportError:
+        raise RuntimeError(f"device={text!r} needs torch, which is not installed: pip install torch") from None
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"device={text!r} asks for a GPU, and torch {torch.__version__} finds none here")
+    index = torch.cuda.current_device() if found[1] is None else int(found[1])
+    if index >= torch.cuda.device_count():
+        raise RuntimeError(f"device={text!r} asks for GPU {index}; there are {torch.cuda.device_count()}")
+    return f"cuda:{index}"
+
+
+def _open_npy(path: Any, name: str) -> NDArray[Any]:
+    text = os.fspath(path)
+    if not os.path.exists(text):
+        raise FileNotFoundError(f"{name}: no such file: {text!r}")
+    try:
+        return np.lib.format.open_memmap(text, mode="r")
+    except (ValueError, EOFError):
+        raise ValueError(f"{name} must be a .npy file of numbers; {text!r} is not, or is cut short") from None
+
+
+def shape_checked(shape: tuple[int, ...], name: str) -> tuple[int, int]:
+    """(n, d) of a matrix, or ValueError."""
+    if len(shape) != 2:
+        hint = f" (one row: {name}[None, :]; one column: {name}[:, None])" if len(shape) == 1 else ""
+        raise ValueError(f"{name} must be 2-D, (n, d); got shape {tuple(shape)}{hint}")
+    if 0 in shape:
+        raise ValueError(f"{name} must have at least one row and one column; got shape {tuple(shape)}")
+    return shape[0], shape[1]
+
+
+def _widen_bfloat16(bits: NDArray[Any]) -> NDArray[np.float32]:
+    wide: NDArray[np.uint32] = np.asarray(bits).astype(np.uint32) << np.uint32(16)
+    return wide.view(np.float32)
+
+
+def _wide_name(wide: bool) -> str:
+    return "float64" if wide else "float32"
+
+
+def _kind(a: Any) -> str:
+    return f"{type(a).__module__}.{type(a).__qualname__}"

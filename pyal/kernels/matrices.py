@@ -1,0 +1,92 @@
+"""X as the kernels take it: rows looked at once, their norms, and subsets of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal.arrays import Matrix, as_matrix, as_numpy, as_positions, empty, first_few, on_device, size, widened
+from pyal.kernels.launcher import launch
+
+# Between these bounds on the largest squared norm float32 holds every squared difference that matters.
+_FLOAT32_SQNORMS = (1e-20, 1e37)
+_FLOAT64_SQNORM = 4e307
+
+
+def checked_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
+    """X as `Matrix`, looked at once: finite, 2-D, real. A `Matrix` is passed on as it is.
+
+    float32 and narrower types are widened to float64 where float32 could not hold the squared distances (largest
+    squared norm above 1e37, or below 1e-20 and not 0). Raises ValueError naming the first rows with a NaN or an
+    infinity, and what `pyal.arrays.as_matrix` raises. Memory: O(n) while it looks; copies as `as_matrix` says.
+
+    >>> checked_matrix([[0.0, 1.0], [2.0, 3.0]]).n
+    2
+    """
+    if isinstance(X, Matrix):
+        return as_matrix(X, name, device=device)
+    return matrix_and_norm(X, name, device=device)[0]
+
+
+def matrix_and_norm(X: Any, name: str, *, device: Any = None) -> tuple[Matrix, float]:
+    """X as `rows` gives it, looked at even where it is a `Matrix`, and the largest squared norm."""
+    found = as_matrix(X, name, device=device)
+    if found.n >= 2**31:
+        raise ValueError(f"{name} must have fewer than 2**31 rows; got {found.n}")
+    norms = as_numpy(sqnorms(found), name)
+    largest = float(norms.max())
+    if not np.isfinite(largest):
+        bad = np.flatnonzero(~np.isfinite(norms))
+        values = as_numpy(found.take(bad[:5]), name)
+        if np.isfinite(values).all():
+            raise ValueError(f"{name} must have squared norms that float64 can hold; not so in row {first_few(bad)}")
+        raise ValueError(f"{name} must be finite; NaN or infinity in row {first_few(bad)}")
+    if largest > _FLOAT64_SQNORM:
+        raise ValueError(
+            f"{name} must have squared norms up to {_FLOAT64_SQNORM:g}, for float64 to hold squared "
+            f"distances; got {largest:g} in row {int(norms.argmax())}"
+        )
+    if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
+        found = widened(found, "float64")
+    return found, largest
+
+
+def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
+    """Squared norms of the rows, (n,) float64, accumulated in double; NaN or infinite where the row is. Memory O(n).
+
+    >>> sqnorms([[3.0, 4.0]])
+    array([25.])
+    """
+    X = as_matrix(X)
+    out = empty((X.n,), "float64", X.device)
+    launch("sqnorms", X, n_jobs, sqnorms=out)
+    return out
+
+
+def value_dtype(X: Matrix) -> str:
+    """The type of distances and centres: "float64" where X is, else "float32"."""
+    return "float64" if X.dtype == "float64" else "float32"
+
+
+def subset(a: Any, X: Matrix, name: str) -> tuple[Any, int]:
+    """Ascending positions on X's device and how many; (None, 0) for None."""
+    if a is None:
+        return None, 0
+    positions = as_positions(a, X.n, name)
+    # An empty selection still needs an address: None would stand for all rows.
+    return on_device(positions if positions.size else np.zeros(1, np.int64), X.device), int(positions.size)
+
+
+def greedy_arguments(
+    X: Any, batch_size: Any, covered_by: Any, candidates: Any
+) -> tuple[Matrix, int, dict[str, Any], NDArray[np.int64] | None]:
+    """(X, b, what every greedy kernel is given, the candidates' positions), checked."""
+    X = checked_matrix(X)
+    covered, n_covered = subset(covered_by, X, "covered_by")
+    chosen = None if candidates is None else as_positions(candidates, X.n, "candidates")
+    open_rows, n_open = (None, X.n) if chosen is None else subset(chosen, X, "candidates")
+    b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
+    subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
+    return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen

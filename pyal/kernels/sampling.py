@@ -1,0 +1,61 @@
+"""D^2 sampling: the picks of BADGE, and the seeds of k-means."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from pyal import _cpu
+from pyal.arrays import cast, generator, on_device, widened
+from pyal.kernels.launcher import launch
+from pyal.kernels.matrices import greedy_arguments, matrix_and_norm, value_dtype
+
+
+def d2_sampling(
+    X: Any,
+    batch_size: int,
+    *,
+    q: Any = None,
+    covered_by: Any = None,
+    candidates: Any = None,
+    first: Literal["largest", "uniform"] = "largest",
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Any:
+    """k-means++ picks, (b,) positions: each with probability proportional to its squared distance to what is chosen.
+
+    With q (n, C) the rows are the outer products q_i x X_i, never formed: that is BADGE (Ash et al. 2020,
+    arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or
+    one drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed
+    with in float32, or float64 where X is. random_state: None, int, Generator or RandomState. Memory O(n + 65 b).
+
+    >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
+    [2, 0]
+    """
+    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
+    if first not in ("largest", "uniform"):
+        raise ValueError(f"first must be 'largest' or 'uniform'; got {first!r}")
+    factor, columns = None, 0
+    if q is not None:
+        Q, sqnorm = matrix_and_norm(q, "q", device=X.device)
+        if Q.n != X.n:
+            raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
+        wide = widened(Q, "float64" if Q.dtype == "float64" else "float32").array
+        if not 1e-12 < sqnorm < 1e12:  # a power of two changes no probability, and keeps the products of norms in range
+            wide = wide * 2.0 ** -float(np.frexp(float(abs(wide).max()))[1])
+        factor, columns = cast(wide, value_dtype(X)), Q.d
+    rng = generator(random_state)
+    first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
+    launch(
+        "d2_sampling",
+        X,
+        n_jobs,
+        **arguments,
+        q=factor,
+        q_cols=columns,
+        first=int(first == "uniform"),
+        first_uniform=first_uniform,
+        uniforms=on_device(uniforms, X.device),
+    )
+    return arguments["positions"]

@@ -1,0 +1,350 @@
+"""The loop: ask for a batch, be taught its labels, fit, ask again; on disk at every step where a workdir is given."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal import kernels
+from pyal.arrays import (
+    Matrix,
+    as_positions,
+    distinct,
+    first_few,
+    generator,
+    label_values,
+    labeled_positions,
+    n_jobs_checked,
+    normalized,
+    plain_labels,
+    positions_of,
+    size,
+)
+from pyal.loop.history import Record, State, replay
+from pyal.loop.journal import Journal, Mark, create_journal, open_journal, refuse_existing
+from pyal.loop.learner import estimator_checked
+from pyal.loop.round import HeldOut, Rounds
+from pyal.loop.schedule import batch_size_schedule, strategy_schedule
+from pyal.loop.setup import check_same, loop_arguments, settings
+
+
+class Loop:
+    """Active learning by rounds: `query` gives the next batch, `teach` takes its labels, `history` says how it went.
+
+    X: (N, d) embeddings, as for `pyal.select`; looked at once, normalised once with metric="cosine".
+    estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), cloned and fitted anew to all labels
+    in each round where the strategy or the test asks for it, on X as given; a random_state of None in it is given the
+    round's seed. If it has a method `features(X)`, strategies get those. None for strategies that need no model.
+    strategy: a name out of `pyal.list_strategies()` or a callable, with **options; or a schedule of (strategy,
+    until_n_labels) or (strategy, until_n_labels, options): each is in force while fewer rows are labelled.
+    batch_size: an integer, or a schedule of (batch_size, until_n_labels); a last limit other than None ends the run.
+    y: labels known from the start, with holes as in `pyal.select`. ids: one distinct text or integer per row.
+    classes: all classes, where known beforehand: they fix the columns of proba. Default: those seen so far, sorted.
+    test: (X_test, y_test), for accuracy and balanced accuracy in every round; or a callable of the fitted estimator
+    that returns a number or a dict of numbers. candidates: what may be picked at all. subset: how many of those, drawn
+    anew each round, the strategy may pick from. initial: the strategy while labels of fewer than two classes are known,
+    where the one in force needs proba; without it that is an error. workdir: a folder that keeps the run, see below.
+
+    Each round draws from generators of its own, made of random_state and the round's number, and fits labels in the
+    order of their rows: in what order they came, and over how many restarts, does not change the picks. Memory: O(N)
+    beyond X, O(N C) where proba is needed; a normalised copy of X with metric="cosine".
+
+    With a workdir every answer and every batch is on disk when the call returns, and `Loop.resume(workdir)` goes on
+    after whatever ended the process. The folder keeps settings, labels and history as text, and of X its path or
+    nothing, with a hash of all of it (above 4 GiB, of that much in evenly spaced blocks). A full disk is an OSError,
+    and the loop is as it was. A folder that holds a run, or that another process works in, is refused.
+
+    >>> loop = Loop([[0.0], [1.0], [5.0], [6.0]], strategy="coreset", batch_size=2, y=["a", None, None, None])
+    >>> loop.query()
+    array([3, 1])
+    >>> loop.teach([3], ["b"])
+    >>> loop.outstanding
+    array([1])
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        estimator: Any = None,
+        strategy: Any = "typiclust",
+        batch_size: Any = 10,
+        *,
+        y: Any = None,
+        ids: Any = None,
+        classes: Any = None,
+        test: Any = None,
+        metric: str = "euclidean",
+        candidates: Any = None,
+        subset: int | None = None,
+        initial: str | Callable[..., Any] | None = None,
+        random_state: Any = None,
+        device: Any = None,
+        n_jobs: int | None = None,
+        workdir: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        if workdir is not None:
+            refuse_existing(os.fspath(workdir))
+        if metric not in ("euclidean", "cosine"):
+            raise ValueError(f"metric must be 'euclidean' or 'cosine'; got {metric!r}")
+        given = kernels.checked_matrix(X, "X", device=device)
+        allowed = np.full(given.n, candidates is None)
+        if candidates is not None:
+            allowed[as_positions(candidates, given.n, "candidates")] = True
+        self._rounds = Rounds(
+            X=normalized(given) if metric == "cosine" else given,
+            given=given,
+            estimator=estimator_checked(estimator),
+            stages=strategy_schedule(strategy, options),
+            sizes=batch_size_schedule(batch_size),
+            initial=None if initial is None else strategy_schedule(initial, {})[0],
+            allowed=allowed,
+            subset=None if subset is None else size(subset, "subset", 1),
+            classes=None if classes is None else distinct(classes, "classes"),
+            test=_test(test, given),
+            seed=_seed(random_state),
+            n_jobs=n_jobs_checked(n_jobs),
+        )
+        self._ids = None if ids is None else _ids(ids, given.n)
+        self._position_of = {} if self._ids is None else {name: i for i, name in enumerate(self._ids)}
+        self._journal: Journal | None = None
+        self._now = State(), Mark()  # assigned as one: an interruption leaves both as they were
+        known = [] if y is None else [self._known(y)]
+        if workdir is not None:
+            start = settings(self._rounds, X=X, ids=self._ids, metric=metric, test=test, device=device)
+            self._journal, mark = create_journal(os.path.abspath(workdir), [start, *known])
+            self._now = replay([start, *known]), mark
+        elif known:
+            self._now = replay(known), Mark()
+
+    @classmethod
+    def resume(
+        cls,
+        workdir: str | os.PathLike[str],
+        *,
+        X: Any = None,
+        estimator: Any = None,
+        test: Any = None,
+        device: Any = None,
+        n_jobs: int | None = None,
+    ) -> Loop:
+        """The loop of a workdir as its last `query`, `teach`, ... left it, on whatever day and however it ended.
+
+        X, estimator, test: to be passed again where they were given as arrays or cannot be made from an import path and
+        plain parameters. device, n_jobs: other ones than before. Picks are those of a run that was never interrupted.
+
+        Raises FileNotFoundError where there is no run, BlockingIOError where another process has it, ValueError where
+        X, the estimator or the test is not the one that the run started with (saying what differs), where something is
+        not found again, and where the file is damaged (naming the line) or of a newer format. A last record whose write
+        was cut off, so that its call never returned, is dropped with a UserWarning.
+        """
+        journal, mark, records = open_journal(os.path.abspath(workdir))
+        try:
+            kept = records[0]
+            device = kept["device"] if device is None else device
+            found = loop_arguments(kept, X=X, estimator=estimator, test=test)
+            loop = cls(**found, device=device, n_jobs=kept["n_jobs"] if n_jobs is None else n_jobs)
+            given = {"X": found["X"], "test": found["test"], "ids": loop._ids, "metric": kept["metric"]}
+            check_same(kept, settings(loop._rounds, device=device, **given))
+            loop._now = replay(records), mark
+            loop._journal = journal
+        except BaseException:
+            journal.close()
+            raise
+        return loop
+
+    def close(self) -> None:
+        """Lets another process, or another Loop, have the workdir; nothing else is needed to end a run."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = self._state
+        return (
+            f"<pyal.Loop: {self.n} rows, {len(state.labels)} labelled, {len(state.skipped)} skipped, "
+            f"{len(state.outstanding)} outstanding, {state.round} rounds>"
+        )
+
+    @property
+    def n(self) -> int:
+        """Matrix of X."""
+        return self._rounds.given.n
+
+    @property
+    def workdir(self) -> str | None:
+        """The folder that keeps the run, or None."""
+        return None if self._journal is None else os.path.dirname(self._journal.path)
+
+    @property
+    def ids(self) -> list[Any] | None:
+        """The id of each row, or None."""
+        return None if self._ids is None else list(self._ids)
+
+    @property
+    def labels(self) -> NDArray[np.object_]:
+        """(N,) labels, None where there is none; `pyal.select` takes it as y."""
+        out = np.full(self.n, None, object)
+        for position, label in self._state.labels.items():
+            out[position] = label
+        return out
+
+    @property
+    def labeled(self) -> NDArray[np.int64]:
+        """Ascending positions of the labelled rows."""
+        return np.array(sorted(self._state.labels), np.int64)
+
+    @property
+    def skipped(self) -> NDArray[np.int64]:
+        """Ascending positions of the rows that were answered without a label; they are not asked again."""
+        return np.array(sorted(self._state.skipped), np.int64)
+
+    @property
+    def outstanding(self) -> NDArray[np.int64]:
+        """Positions that were asked and are not answered, in the order picked."""
+        return np.array(self._state.outstanding, np.int64)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A dict per round: round, strategy, seed, n_labeled, n_classes, batch, metrics, seconds.
+
+        n_labeled, n_classes and metrics are those with which the batch was picked. After `evaluate` the last record has
+        no batch (and strategy None) until the round's `query`. seconds by phase: fit, evaluate, predict, select.
+        """
+        return [
+            {**e, "batch": list(e["batch"]), "metrics": dict(e["metrics"]), "seconds": dict(e["seconds"])}
+            for e in self._state.history
+        ]
+
+    @property
+    def relabeled(self) -> list[dict[str, Any]]:
+        """A dict per label that was changed: round, position, before, after (None: taken back, the row is skipped)."""
+        return [dict(entry) for entry in self._state.relabeled]
+
+    @property
+    def estimator_(self) -> Any:
+        """The estimator as last fitted by `query` or `evaluate`, else None; a constant where one class is known."""
+        return None if self._rounds.fit is None else self._rounds.fit.estimator
+
+    def query(self) -> NDArray[np.int64]:
+        """Positions to label next, int64, in the order picked: what is left of the last batch, else a new batch.
+
+        Raises ValueError where no row is left, where a schedule has ended, and where the strategy needs proba and
+        labels of fewer than two classes are known; UserWarning where fewer rows than wanted are left.
+        """
+        if not self._state.outstanding:
+            self._record({"event": "query", "record": self._rounds.asked(self._state)})
+        return self.outstanding
+
+    def teach(self, rows: Any, labels: Any, *, by: str | None = None) -> None:
+        """Takes labels of rows: part of a batch or all of it, in any order, and of any other rows too.
+
+        rows: positions, or ids where the loop has them: text is ids, integers are positions; where the ids themselves
+        are integers `by` must say "position" or "id". labels: one per row, numbers or text; None, NaN or pd.NA skips
+        the row: it is answered, and not asked again. A new label replaces an old one, which `relabeled` keeps.
+
+        Raises ValueError or TypeError, and takes nothing, for unknown rows, another number of labels, a row that comes
+        twice with different labels, the integer -1 (a class, or a hole?), text among numbers, and a label outside
+        `classes` where those are given.
+        """
+        positions = self._positions(rows, by)
+        answer = self._taught(positions, plain_labels(labels, len(positions), "labels", "row taught"))
+        if positions:
+            self._record(answer)
+
+    def unskip(self, rows: Any, *, by: str | None = None) -> None:
+        """Lets skipped rows be asked again; rows as in `teach`. ValueError, and nothing done, for a row not skipped."""
+        positions = self._positions(rows, by)
+        wrong = [position for position in positions if position not in self._state.skipped]
+        if wrong:
+            raise ValueError(f"rows must be skipped ones; these are not: {first_few(wrong)}")
+        if positions:
+            self._record({"event": "unskip", "positions": positions})
+
+    def discard(self) -> None:
+        """Gives what is outstanding back to the pool: the next `query` picks a new batch."""
+        if self._state.outstanding:
+            self._record({"event": "discard"})
+
+    def evaluate(self) -> dict[str, float]:
+        """The metrics of the test with the labels known now, kept in `history`; ValueError without test or labels."""
+        entry = self._rounds.evaluated(self._state)
+        self._record({"event": "evaluate", "record": entry})
+        return dict(entry["metrics"])
+
+    @property
+    def _state(self) -> State:
+        return self._now[0]
+
+    def _record(self, record: Record) -> None:
+        """Takes a record: on disk first, then in memory."""
+        state, mark = self._now
+        state = state.after(record)
+        if self._journal is not None:
+            mark = self._journal.append(mark, {**record, "time": round(time.time(), 3)})
+        self._now = state, mark
+
+    def _known(self, y: Any) -> Record:
+        """The record of the labels known from the start."""
+        known = labeled_positions(y, self.n)
+        labels = label_values(y, self.n)[0][known]
+        return self._taught(known.tolist(), plain_labels(labels, len(known), "y", "labelled row"))
+
+    def _taught(self, positions: list[int], labels: list[Any]) -> Record:
+        """The record of an answer, each row once; ValueError or TypeError for labels that do not go together."""
+        answer: dict[int, Any] = {}
+        for position, label in zip(positions, labels, strict=True):
+            if answer.setdefault(position, label) != label:
+                raise ValueError(f"row {position} comes twice with different labels: {answer[position]!r}, {label!r}")
+        new = [label for label in answer.values() if label is not None]
+        classes, test = self._rounds.classes, self._rounds.test
+        if classes is not None and not set(new) <= set(classes):
+            wrong = [label for label in new if label not in set(classes)]
+            raise ValueError(f"labels must be among the classes {first_few(classes)}; got {first_few(wrong)}")
+        before = [*list(self._state.labels.values())[:1], *(test.y[:1].tolist() if isinstance(test, HeldOut) else [])]
+        if len({isinstance(label, str) for label in before + new}) > 1:
+            shown = ", ".join(map(repr, [*before, *new][:5]))
+            raise TypeError(f"labels must be all text or all numbers, here and in test; got {shown}")
+        return {"event": "teach", "positions": list(answer), "labels": list(answer.values())}
+
+    def _positions(self, rows: Any, by: str | None) -> list[int]:
+        return positions_of(rows, self.n, self._position_of, by)
+
+
+def _ids(ids: Any, n: int) -> list[Any]:
+    found = distinct(ids, "ids")
+    if len(found) != n:
+        raise ValueError(f"ids must hold one id per row of X, {n}; got {len(found)}")
+    return found
+
+
+def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
+    if test is None or (callable(test) and not isinstance(test, tuple)):
+        return test
+    if not isinstance(test, (tuple, list)) or len(test) != 2:
+        raise TypeError(
+            f"test must be (X_test, y_test) or a callable of the fitted estimator; got {type(test).__name__}"
+        )
+    rows = kernels.checked_matrix(test[0], "X_test")
+    if rows.d != X.d:
+        raise ValueError(f"X_test must have as many columns as X, {X.d}; got {rows.d}")
+    labels = plain_labels(test[1], rows.n, "y_test", "row of X_test")
+    if None in labels:
+        raise ValueError(f"y_test must have no holes; it has one in row {labels.index(None)}")
+    return HeldOut(rows, np.asarray(labels))
+
+
+def _seed(random_state: Any) -> int:
+    """An integer that stands for the run's randomness; a Generator or RandomState is drawn from."""
+    rng = generator(random_state)
+    return int(random_state) if isinstance(random_state, (int, np.integer)) else int(rng.integers(2**63))

@@ -1,0 +1,123 @@
+"""Schedules of a loop: which strategy and which batch size hold at which number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pyal.arrays import size
+from pyal.strategies.registry import check_options, find
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A strategy with its options, in force while fewer than `until` rows are labelled (None: to the end)."""
+
+    strategy: str | Callable[..., Any]
+    until: int | None
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.strategy if isinstance(self.strategy, str) else _callable_name(self.strategy)
+
+    def needs(self, n_labeled: int) -> tuple[str, ...]:
+        """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
+        if not isinstance(self.strategy, str):
+            return ()
+        entry = find(self.strategy)
+        return entry.needs + entry.needs_once_labeled if n_labeled else entry.needs
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """How many rows to ask for while fewer than `until` are labelled (None: to the end)."""
+
+    rows: int
+    until: int | None
+
+
+Entry = TypeVar("Entry", Stage, BatchSize)
+
+
+def strategy_schedule(strategy: Any, options: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a strategy, or of a sequence of (strategy, until_n_labels) or (strategy, until_n_labels, options).
+
+    Raises ValueError or TypeError for unknown names, options that the strategy does not have, options beside a sequence
+    (there each stage has its own) and limits that do not rise.
+
+    >>> [stage.name for stage in strategy_schedule([("typiclust", 100), ("k_center", None)], {})]
+    ['typiclust', 'coreset']
+    """
+    if isinstance(strategy, str) or callable(strategy):
+        return (_stage(strategy, None, options),)
+    if not isinstance(strategy, Sequence) or not strategy or not all(_is_entry(entry, (2, 3)) for entry in strategy):
+        raise TypeError(
+            "strategy must be a name, a callable, or a sequence of (strategy, until_n_labels) or (strategy, "
+            f"until_n_labels, options) with None for the last limit; got {strategy!r}"
+        )
+    if options:
+        raise TypeError(
+            f"options of a schedule stand in its entries, (strategy, until_n_labels, options); got {', '.join(options)}"
+        )
+    return _rising(tuple(_stage(entry[0], entry[1], entry[2] if len(entry) == 3 else {}) for entry in strategy))
+
+
+def batch_size_schedule(batch_size: Any) -> tuple[BatchSize, ...]:
+    """The batch sizes of an integer, or of a sequence of (batch_size, until_n_labels).
+
+    The last limit may be None (no end) or a number of labels at which there are no more batches.
+
+    >>> batch_size_schedule([(20, 100), (100, 500)])[1]
+    BatchSize(rows=100, until=500)
+    """
+    if not isinstance(batch_size, Sequence) or isinstance(batch_size, (str, bytes)):
+        return (BatchSize(size(batch_size, "batch_size", 1), None),)
+    if not batch_size or not all(_is_entry(entry, (2,)) for entry in batch_size):
+        raise TypeError(
+            f"batch_size must be an integer or a sequence of (batch_size, until_n_labels); got {batch_size!r}"
+        )
+    return _rising(tuple(BatchSize(size(rows, "batch_size", 1), _limit(until)) for rows, until in batch_size))
+
+
+def in_force(schedule: tuple[Entry, ...], n_labeled: int) -> Entry | None:
+    """The entry that holds at this number of labels, None where the schedule has ended.
+
+    >>> in_force(batch_size_schedule([(20, 100), (100, 500)]), 100).rows
+    100
+    """
+    return next((entry for entry in schedule if entry.until is None or n_labeled < entry.until), None)
+
+
+def _stage(strategy: Any, until: Any, options: Mapping[str, Any]) -> Stage:
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options of a strategy must be a dict; got {options!r}")
+    if isinstance(strategy, str):
+        entry = find(strategy)
+        check_options(entry.name, entry.function, options)
+        return Stage(entry.name, _limit(until), dict(options))
+    if not callable(strategy):
+        raise TypeError(f"strategy must be a name or a callable; got {strategy!r}")
+    check_options(_callable_name(strategy), strategy, options)
+    return Stage(strategy, _limit(until), dict(options))
+
+
+def _rising(schedule: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    limits = [entry.until for entry in schedule]
+    known = [limit for limit in limits if limit is not None]
+    if None in limits[:-1] or known != sorted(set(known)):
+        raise ValueError(f"the limits of a schedule must rise, and only the last may be None; got {limits}")
+    return schedule
+
+
+def _limit(until: Any) -> int | None:
+    return None if until is None else size(until, "until_n_labels", 1)
+
+
+def _is_entry(entry: Any, lengths: tuple[int, ...]) -> bool:
+    return isinstance(entry, (tuple, list)) and len(entry) in lengths
+
+
+def _callable_name(strategy: Callable[..., Any]) -> str:
+    return getattr(strategy, "__name__", type(strategy).__name__)

@@ -1,0 +1,146 @@
+"""The folder of a simulation: its settings, and one file per finished run, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from pyal import files, kernels
+from pyal.arrays import Matrix, as_numpy, fingerprint
+from pyal.loop.learner import described, import_path
+from pyal.simulation.comparison import CONTROL, Comparison, Run, comparison
+
+SETTINGS = "settings.json"
+
+
+def settings_of(
+    X: Matrix, y: Any, test: Any, estimator: Any, initial: int, batch_sizes: Sequence[int], subset: int | None
+) -> dict[str, Any]:
+    """What must be the same for runs to be compared, as JSON holds it; arrays by shape, type and a hash."""
+    return {
+        "X": fingerprint(X),
+        "y": _labels_fingerprint(y),
+        "X_test": fingerprint(kernels.checked_matrix(test[0], "X_test")),
+        "y_test": _labels_fingerprint(test[1]),
+        "estimator": described(estimator),
+        "initial": initial,
+        "batch_sizes": list(batch_sizes),
+        "subset": subset,
+    }
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """A folder that keeps runs of these settings and strategies; refused where it keeps those of others.
+
+    Raises ValueError naming the first difference, OSError where the folder cannot be written.
+    """
+
+    path: Any
+    settings: Mapping[str, Any]
+    strategies: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        folder = Path(self.path)
+        strategies = json.loads(json.dumps(self.strategies, default=_in_words))
+        settings = json.loads(json.dumps(self.settings, default=_in_words))
+        before: dict[str, Any] = {}
+        if (folder / SETTINGS).exists():
+            stored = _read(folder / SETTINGS)
+            before = stored["strategies"]
+            both = {name: before[name] for name in strategies if name in before}
+            asked = {**settings, "strategies": {name: strategies[name] for name in both}}
+            _check_same(folder, {**stored, "strategies": both}, asked)
+        elif next(_run_files(folder), None) is not None:
+            raise ValueError(f"workdir {folder} has runs and no {SETTINGS}, so nothing says what they are of")
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        if {**before, **strategies} != before:
+            _write(folder / SETTINGS, {**settings, "strategies": {**before, **strategies}})
+
+    def read(self, strategy: str, seed: int) -> Run | None:
+        """The finished run, None where there is none."""
+        file = self._file(strategy, seed)
+        return _read(file) if file.exists() else None
+
+    def write(self, run: Run) -> None:
+        """Keeps a finished run."""
+        _write(self._file(run["strategy"], run["seed"]), run)
+
+    def _file(self, strategy: str, seed: int) -> Path:
+        return Path(self.path) / "runs" / f"{quote(strategy, safe=' ,=()')}.seed{seed}.json"
+
+
+def read_workdir(path: Any) -> Comparison:
+    """The Comparison of all that a simulation has finished in this folder; ValueError where it is not one's folder."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path)!r}")
+    if not (folder / SETTINGS).exists():
+        raise ValueError(f"{path} is not the workdir of a simulation: it has no {SETTINGS}")
+    settings = _read(folder / SETTINGS)
+    runs = [_read(file) for file in _run_files(folder)]
+    if not runs:
+        raise ValueError(f"{path} has no finished run yet")
+    order = {name: i for i, name in enumerate([CONTROL, *settings["strategies"]])}
+    runs.sort(key=lambda run: (order.get(run["strategy"], len(order)), run["strategy"], run["seed"]))
+    return comparison(runs, {}, settings["initial"])
+
+
+def _check_same(folder: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    before, now = dict(_leaves(stored)), dict(_leaves(asked))
+    for key in [*now, *before]:
+        if key not in before or key not in now or before[key] != now[key]:
+            there, here = (repr(d[key]) if key in d else "missing" for d in (before, now))
+            raise ValueError(f"workdir {folder} keeps runs of other settings: {key} is {there} there and {here} here")
+
+
+def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no mapping, by its dotted name."""
+    if isinstance(settings, dict) and settings:
+        for key, value in settings.items():
+            yield from _leaves(value, f"{name}.{key}" if name else key)
+    else:
+        yield name, settings
+
+
+def _run_files(folder: Path) -> Iterator[Path]:
+    return iter(sorted((folder / "runs").glob("*.seed*.json")))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{file} is damaged, or no file of a simulation: remove it to have it made anew") from None
+    assert isinstance(found, dict)
+    return found
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, default=_in_words)
+    files.write_whole(str(file), text.encode(), force=True)
+
+
+def _in_words(value: Any) -> Any:
+    """What JSON does not know: NumPy's numbers as Python's, functions by their import path, the rest as it prints."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    text = repr(value)
+    return text if " at 0x" not in text else import_path(value if hasattr(value, "__qualname__") else type(value))
+
+
+def _labels_fingerprint(y: Any) -> dict[str, Any]:
+    values = np.asarray(y if isinstance(y, (list, tuple)) else as_numpy(y, "y"))
+    digest = hashlib.blake2b("\n".join(map(str, values.tolist())).encode(), digest_size=16)
+    return {"shape": list(values.shape), "hash": digest.hexdigest()}

@@ -1,0 +1,218 @@
+"""Each strategy on one input small enough to check on paper, and on scikit-learn's digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracle.reference import sqdist_between
+
+import pyal
+from pyal.strategies.clusters import top_fraction_filter
+
+# two groups on a line; sums of the three nearest squared distances in A: 7.25, 2.25, 2.75, 5.25, ...: 1 is most typical
+A = [0, 1, 1.5, 2, 8, 9.5, 12]
+B = [100, 101, 101.5, 102, 108, 109.5]
+LINE = np.array([*A, *B])[:, None]
+
+
+def test_random():
+    expected = np.random.default_rng(4).choice([1, 2, 4], 2, replace=False)
+    assert (
+        pyal.select(np.ones((5, 1)), strategy="random", batch_size=2, labeled=[0, 3], random_state=4).tolist()
+        == expected.tolist()
+    )
+    rng = np.random.default_rng(0)
+    counts = np.bincount([pyal.select(np.ones((4, 1)), strategy="random", random_state=rng)[0] for _ in range(800)])
+    assert (abs(counts - 200) < 5 * np.sqrt(800 * 0.25 * 0.75)).all()  # five standard deviations
+
+
+def test_uncertainty():
+    P = [[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.6, 0.2, 0.2], [0.9, 0.1, 0.0]]
+    orders = {"least_confidence": [1, 0, 2, 3], "margin": [0, 1, 2, 3], "entropy": [1, 2, 0, 3]}
+    for name, order in orders.items():
+        assert pyal.select(np.zeros((4, 1)), strategy=name, proba=P, batch_size=4).tolist() == order
+    np.testing.assert_allclose(pyal.score(np.zeros((4, 1)), strategy="margin", proba=P), [0, -0.1, -0.4, -0.8])
+    np.testing.assert_allclose(
+        pyal.score(np.zeros((2, 1)), strategy="entropy", proba=[[0.5, 0.5], [1, 0]]), [np.log(2), 0]
+    )
+
+
+def test_uncertainty_of_several_passes():
+    disagree, unsure = [[1, 0], [0, 1]], [[0.6, 0.4], [0.6, 0.4]]
+    P = np.array([disagree, unsure]).swapaxes(0, 1)  # (T, N, C)
+    for name in ("least_confidence", "margin", "entropy"):
+        assert pyal.select(np.zeros((2, 1)), strategy=name, proba=P)[0] == 0
+        assert pyal.select(np.zeros((2, 1)), strategy=name, proba=P, aggregate="metric")[0] == 1
+
+
+def test_entropy_of_tiny_probabilities():
+    tiny = 1e-300
+    np.testing.assert_allclose(pyal.score([[0.0]], strategy="entropy", proba=[[1.0, tiny]]), [-tiny * np.log(tiny)])
+
+
+def test_coreset():
+    X = np.array([[0.0], [1.0], [5.0], [10.0]])
+    assert pyal.select(X, strategy="coreset", labeled=[0], batch_size=3).tolist() == [3, 2, 1]
+    assert pyal.select(X, strategy="coreset", first="norm", batch_size=2).tolist() == [3, 0]
+    assert pyal.select(X, strategy="coreset", first="index0", batch_size=2).tolist() == [0, 3]
+    firsts = {int(pyal.select(X, strategy="coreset", random_state=seed)[0]) for seed in range(40)}
+    assert firsts == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_typiclust(seed):
+    # two clusters, the larger first; the third pick is A's best once 1 is taken: 2, with (0.25 + 4 + 36) / 3
+    picks = pyal.select(LINE, strategy="typiclust", batch_size=3, max_clusters=2, random_state=seed)
+    assert picks.tolist() == [1, 8, 3]
+    # a label in A: B is asked first
+    assert pyal.select(LINE, strategy="typiclust", labeled=[4], max_clusters=2, random_state=seed).tolist() == [8]
+
+
+def test_typiclust_leaves_small_clusters_for_last():
+    X = np.concatenate([LINE, [[1e4], [1e4 + 1], [1e4 + 2]]])
+    picks = pyal.select(X, strategy="typiclust", batch_size=16, max_clusters=3, random_state=0)
+    assert set(picks[:13]) == set(range(13))
+    assert set(picks[13:]) == {13, 14, 15}
+    allowed = pyal.select(X, strategy="typiclust", batch_size=3, max_clusters=3, min_cluster_size=2, random_state=0)
+    assert allowed.tolist() == [1, 8, 13]  # 13 and 15 lie 1 from 14, which lies 1 from both: k is 1, a tie
+
+
+def test_typiclust_measures_typicality_among_candidates():
+    # without 1.5 and 2 the nearest of 0, 1, 8, 9.5, 12 with k = 2 is 9.5: (2.25 + 6.25) / 2
+    picks = pyal.select(LINE, strategy="typiclust", max_clusters=2, candidates=[0, 1, 4, 5, 6], random_state=0)
+    assert picks.tolist() == [5]
+
+
+def test_typiclust_plain_distances():
+    # k = 1 for two or three rows: nearest plain and squared distances agree on the pick, the score differs
+    X = np.array([[0.0], [3.0], [5.0]])
+    for squared in (True, False):
+        assert pyal.select(X, strategy="typiclust", squared=squared, random_state=0).tolist() == [1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_supclust(seed):
+    # half of A by typicality: 1, 1.5, 2, 0, of which 2 lies nearest to B; half of B: 101, 101.5 and 102: 101
+    picks = pyal.select(LINE, strategy="supclust", batch_size=2, fraction=0.5, random_state=seed)
+    assert picks.tolist() == [3, 8]
+    # one in ten of 7 is one row, the most typical
+    assert pyal.select(LINE, strategy="supclust", batch_size=2, random_state=seed).tolist() == [1, 8]
+
+
+def test_supclust_with_one_cluster_is_typiclust():
+    for name in ("supclust", "typiclust"):
+        assert pyal.select(LINE[:7], strategy=name, random_state=0).tolist() == [1]
+
+
+def test_top_fraction_filter():
+    scores = np.array([1.0, 3.0, 2.0, 5.0, np.inf, 2.0, 9.0])
+    groups = np.array([0, 0, 0, 2, 2, 0, -1])
+    assert top_fraction_filter(scores, groups, 0.5).tolist() == [False, True, True, False, True, False, False]
+    assert top_fraction_filter(np.arange(70.0), np.zeros(70, int), 0.1).sum() == 7
+    assert top_fraction_filter(np.arange(71.0), np.zeros(71, int), 0.1).sum() == 8
+    assert top_fraction_filter(scores, groups, 1.0).tolist() == [True] * 6 + [False]
+    with pytest.raises(ValueError, match="fraction must lie in"):
+        top_fraction_filter(scores, groups, 0.0)
+    with pytest.raises(ValueError, match="must both be"):
+        top_fraction_filter(scores, groups[1:], 0.5)
+
+
+def test_probcover():
+    X = np.array([[0], [0.5], [1], [5], [5.4], [9]])
+    picks = pyal.select(X, strategy="probcover", delta=0.6, batch_size=3)
+    assert picks.tolist() == [1, 3, 5]
+    assert pyal.select(X, strategy="probcover", delta=0.6, batch_size=2, labeled=[0]).tolist() == [3, 1]  # 1 covers 2
+    # strictly: at 0.5 nobody among the first three covers another
+    assert pyal.select(X, strategy="probcover", delta=0.5, batch_size=2).tolist() == [3, 0]
+    exhausted = [
+        tuple(pyal.select(X, strategy="probcover", delta=0.6, batch_size=6, random_state=s)) for s in range(20)
+    ]
+    assert {picks[:3] for picks in exhausted} == {(1, 3, 5)}
+    assert len({picks[3:] for picks in exhausted}) > 1
+    lowest = pyal.select(X, strategy="probcover", delta=0.6, batch_size=5, exhausted="lowest")
+    assert lowest.tolist() == [1, 3, 5, 0, 2]
+
+
+def test_probcover_draws_from_the_top():
+    X = np.array([[0], [0.5], [1], [5], [5.4], [9]])
+    firsts = {int(pyal.select(X, strategy="probcover", delta=0.6, top=3, random_state=s)[0]) for s in range(40)}
+    assert firsts == {1, 0, 2}  # 1 covers three rows; 0, 2, 3, 4 two each, ties to the lowest
+    picks = pyal.select(X, strategy="probcover", delta=0.6, top=5, batch_size=6, random_state=0)
+    assert sorted(picks) == list(range(6))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_probcover_radius_from_purity(seed):
+    # clusters {0, 1} and {10, 11}: all balls are pure up to 9, so 1 does not cover 10, strictly
+    X = np.array([[0.0], [1.0], [10.0], [11.0]])
+    picks = pyal.select(X, strategy="probcover", n_classes=2, alpha=1.0, batch_size=2, random_state=seed)
+    assert picks.tolist() == [0, 2]
+
+
+def test_maxherding():
+    # gains of 0 and 1 are (1 + 1/e) / 3 but for 1e-36, then 10 adds 1/3 and 1 adds (1 - 1/e) / 3
+    X = np.array([[0.0], [1.0], [10.0]])
+    assert pyal.select(X, strategy="maxherding", batch_size=3).tolist() == [0, 2, 1]
+    assert pyal.select(X, strategy="maxherding", batch_size=1, labeled=[2], bandwidth=100.0).tolist() == [0]
+
+
+def test_badge():
+    # the gradients of rows 0 and 2 are the same and the longest: after 0 only 1 has a distance left
+    X, P = [[2.0, 0.0], [0.0, 1.0], [2.0, 0.0]], [[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]]
+    for seed in range(5):
+        assert pyal.select(X, strategy="badge", proba=P, batch_size=3, random_state=seed).tolist() == [0, 1, 2]
+    longer = [[0.0, 1.0], [0.0, 100.0], [0.0, 1.0]]
+    assert pyal.select(X, strategy="badge", proba=P, features=longer)[0] == 1
+    parts = pyal.select(X, strategy="badge", proba=P, batch_size=3, n_partitions=3, random_state=0)
+    assert sorted(parts) == [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32), y
+
+
+def nearest_label_accuracy(X: np.ndarray, y: np.ndarray, picks: np.ndarray) -> float:
+    return float(np.mean(y[picks][np.argmin(sqdist_between(X, X[picks]), axis=1)] == y))
+
+
+@pytest.mark.parametrize("name", ["typiclust", "supclust", "maxherding", "probcover"])
+def test_low_budget_strategies_beat_random_on_digits(digits, name):
+    X, y = digits
+    found = [
+        nearest_label_accuracy(X, y, pyal.select(X, strategy=name, batch_size=20, metric="cosine", random_state=s))
+        for s in range(2)
+    ]
+    chance = [
+        nearest_label_accuracy(X, y, pyal.select(X, strategy="random", batch_size=20, random_state=s))
+        for s in range(10)
+    ]
+    if name == "probcover":
+        chance = [0.5 * c for c in chance]  # its heuristic radius is small on digits: it asks in dense classes only
+    assert np.mean(found) > np.mean(chance)
+
+
+def test_coreset_covers_digits(digits):
+    X, _ = digits
+
+    def radius(picks: np.ndarray) -> float:
+        return float(sqdist_between(X, X[picks]).min(axis=1).max())
+
+    at_random = min(radius(pyal.select(X, strategy="random", batch_size=20, random_state=s)) for s in range(10))
+    assert radius(pyal.select(X, strategy="coreset", batch_size=20, random_state=0)) < at_random
+
+
+@pytest.mark.parametrize("name", ["least_confidence", "margin", "entropy", "badge"])
+def test_uncertain_digits_are_often_wrong(digits, name):
+    from sklearn.linear_model import LogisticRegression
+
+    X, y = digits
+    labeled = pyal.select(X, strategy="random", batch_size=100, random_state=0)
+    proba = LogisticRegression(max_iter=500).fit(X[labeled], y[labeled]).predict_proba(X)
+    wrong = proba.argmax(axis=1) != y
+    picks = pyal.select(X, strategy=name, labeled=labeled, proba=proba, batch_size=60, random_state=0)
+    at_least = 1.2 if name == "badge" else 2  # badge gives up some uncertainty for diversity
+    assert wrong[picks].mean() > at_least * np.delete(wrong, labeled).mean()
