@@ -14,6 +14,7 @@ from pyal.arrays.matrix import (
     empty,
     normalized,
     on_device,
+    plain,
     shape_checked,
     widened,
 )
@@ -23,5 +24,6 @@ from pyal.arrays.positions import as_positions
 __all__ = [
     "BLOCK_ELEMENTS", "Matrix", "address", "as_matrix", "as_numpy", "as_positions", "cast", "distinct", "empty",
     "fingerprint", "first_few", "generator", "label_values", "labeled_positions", "n_jobs_checked", "normalized",
-    "number", "on_device", "plain_labels", "positions_of", "row_blocks", "shape_checked", "size", "vector", "widened",
+    "number", "on_device", "plain", "plain_labels", "positions_of", "row_blocks", "shape_checked", "size", "vector",
+    "widened",
 ]  # fmt: skip

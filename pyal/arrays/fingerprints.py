@@ -28,7 +28,7 @@ def fingerprint(rows: Matrix, limit: int = HASHED) -> dict[str, Any]:
         begins = begins[np.unique(np.linspace(0, len(begins) - 1, max(2, limit // (step * width))).astype(np.int64))]
     digest, hashed = hashlib.blake2b(digest_size=16), 0
     for begin in begins.tolist():
-        block = as_numpy(Matrix(rows.array[begin : begin + step], rows.dtype, rows.device), "X")
+        block = as_numpy(rows.part(slice(begin, begin + step)), "X")
         digest.update(np.ascontiguousarray(block).data)
         hashed += len(block)
     return {"shape": [rows.n, rows.d], "dtype": rows.dtype, "hash": digest.hexdigest(), "hashed": hashed}

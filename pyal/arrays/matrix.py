@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,26 +55,28 @@ class Matrix:
             return int(self.array.__array_interface__["data"][0])
         return int(self.array.data_ptr())
 
-    def take(self, positions: Any) -> Matrix:
-        """The rows at `positions`, gathered into a copy."""
-        if self.device == "cpu":
-            return Matrix(np.asarray(self.array[positions]), self.dtype, self.device)
-        import torch
+    def part(self, rows: slice) -> Matrix:
+        """The rows of a slice, not copied."""
+        factor = None if self.factor is None else self.factor[rows]
+        return Matrix(self.array[rows], self.dtype, self.device, factor)
 
-        return Matrix(self.array[torch.as_tensor(positions, device=self.device)], self.dtype, self.device)
+    def take(self, positions: Any) -> Matrix:
+        """The rows at `positions`, gathered into a copy without a factor: it holds the products."""
+        if self.device != "cpu":
+            import torch
+
+            positions = torch.as_tensor(positions, device=self.device)
+        factor = None if self.factor is None else self.factor[positions]
+        rows = self.array[positions]
+        return plain(Matrix(np.asarray(rows) if self.device == "cpu" else rows, self.dtype, self.device, factor))
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """Slices of rows and the rows themselves as float64 copies, a few MB at a time (where the array lives)."""
+        """Slices of rows and their values as float64 copies, a few MB at a time (where the array lives)."""
         step = max(1, BLOCK_ELEMENTS // self.d)
         for begin in range(0, self.n, step):
             part = slice(begin, min(begin + step, self.n))
-            block = self.array[part]
-            if self.device != "cpu":
-                yield part, block.double()
-            elif self.dtype == "bfloat16":
-                yield part, _widen_bfloat16(block).astype(np.float64)
-            else:
-                yield part, np.array(block, dtype=np.float64, subok=False)
+            block = _values(self.part(part))
+            yield part, np.array(block, np.float64, subok=False) if self.device == "cpu" else block.double()
 
 
 def as_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
@@ -108,10 +110,10 @@ def as_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
 def as_numpy(a: Any, name: str) -> NDArray[Any]:
     """`a` as a NumPy array on the host, detached; bfloat16 is widened to float32. A path is opened as a memmap.
 
-    Copies only from a device, for bfloat16, or from a list. Raises TypeError for sparse matrices.
+    Copies only from a device, for bfloat16, for a factor, or from a list. Raises TypeError for sparse matrices.
     """
     if isinstance(a, Matrix):
-        a = _widen_bfloat16(a.array) if a.dtype == "bfloat16" and a.device == "cpu" else a.array
+        a = _values(a)
     if isinstance(a, (str, os.PathLike)):
         a = _open_npy(a, name)
     torch = sys.modules.get("torch")
@@ -179,13 +181,21 @@ def on_device(a: NDArray[Any], device: str) -> Any:
 
 
 def widened(rows: Matrix, dtype: str) -> Matrix:
-    """The rows in "float32" or "float64"; the same object where they are that already. Memory: (n, d) for a copy."""
-    if rows.dtype == dtype:
+    """The rows in "float32" or "float64", without a factor; the same object where they are that already.
+
+    Memory: (n, d) for a copy.
+    """
+    if rows.dtype == dtype and rows.factor is None:
         return rows
     wide = empty((rows.n, rows.d), dtype, rows.device)
     for part, block in rows.blocks():
         wide[part] = block
     return Matrix(wide, dtype, rows.device)
+
+
+def plain(rows: Matrix) -> Matrix:
+    """The rows without a factor: the same object where they have none, else a copy of the products, (n, d)."""
+    return rows if rows.factor is None else widened(rows, _wide_name(rows.dtype == "float64"))
 
 
 def address(value: Any) -> Any:
@@ -278,6 +288,9 @@ def _moved(rows: Matrix, device: str | None) -> Matrix:
         return rows
     import torch
 
+    if rows.factor is not None:
+        moved = _moved(replace(rows, factor=None), device)
+        return replace(moved, factor=on_device(as_numpy(rows.factor, "X"), device))
     if device == "cpu" or rows.device != "cpu":
         return _tensor_rows(rows.array.to(device), "X")
     out = empty((rows.n, rows.d), rows.dtype, device)
@@ -329,6 +342,14 @@ def shape_checked(shape: tuple[int, ...], name: str) -> tuple[int, int]:
     if 0 in shape:
         raise ValueError(f"{name} must have at least one row and one column; got shape {tuple(shape)}")
     return shape[0], shape[1]
+
+
+def _values(rows: Matrix) -> Any:
+    """The array as it is, bfloat16 on the host as float32; or the products with the factor."""
+    array = _widen_bfloat16(rows.array) if rows.dtype == "bfloat16" and rows.device == "cpu" else rows.array
+    if rows.factor is None:
+        return array
+    return cast(array, _wide_name(rows.dtype == "float64")) * rows.factor[:, None]
 
 
 def _widen_bfloat16(bits: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import Matrix, address, as_matrix, as_numpy, cast, first_few, number, on_device
+from pyal.arrays import Matrix, address, as_matrix, as_numpy, cast, first_few, number, on_device, plain
 from pyal.kernels.launcher import launch
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ def recursive_least_squares(
     >>> coef
     array([[0.5 , 0.75]])
     """
-    rows = as_matrix(X)
+    rows = plain(as_matrix(X))
     d = rows.d
     bad = np.flatnonzero(~np.isfinite(as_numpy(rows, "X")).all(1))
     if bad.size:

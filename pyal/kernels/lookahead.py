@@ -18,6 +18,7 @@ from pyal.arrays import (
     first_few,
     number,
     on_device,
+    plain,
     size,
     vector,
     widened,
@@ -141,7 +142,7 @@ def kernel_matrix(R: Any, name: str = "R") -> Matrix:
 
     Raises ValueError saying where it is not so. A `Matrix` is passed on once it is square. Memory: a few MB.
     """
-    rows = as_matrix(R, name)
+    rows = plain(as_matrix(R, name))
     if rows.n != rows.d:
         raise ValueError(f"{name} must be square, (n, n); got shape {(rows.n, rows.d)}")
     if isinstance(R, Matrix):

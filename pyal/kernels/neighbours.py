@@ -33,7 +33,7 @@ def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int 
             raise ValueError(f"queries must have the {X.d} columns of X; got {Q.d}")
         if Q.dtype != X.dtype:
             dtype = "float64" if "float64" in (Q.dtype, X.dtype) else "float32"
-            X, Q = widened(X, dtype), widened(Q, dtype)
+            X, Q = (each if each.dtype == dtype else widened(each, dtype) for each in (X, Q))
     order = start = None
     n_groups = 0
     if groups is not None:

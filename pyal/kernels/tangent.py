@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import BLOCK_ELEMENTS, Matrix, as_numpy, empty, generator, number, on_device, size, widened
+from pyal.arrays import BLOCK_ELEMENTS, Matrix, as_numpy, empty, generator, number, on_device, plain, size, widened
 from pyal.kernels.launcher import launch
 from pyal.kernels.matrices import checked_matrix, sqnorms, value_dtype
 from pyal.kernels.memory import room
@@ -93,8 +93,8 @@ def ntk(
     _refused(limit if kind == "empirical" else {"weights": weights, **drawn}, f"kind={kind!r} has no use for it")
     if weights is not None:
         _refused(drawn, "weights are given, and nothing is drawn")
-    X = checked_matrix(X)
-    Z = None if Z is None else checked_matrix(Z, "Z", device=X.device)
+    X = plain(checked_matrix(X))
+    Z = None if Z is None else plain(checked_matrix(Z, "Z", device=X.device))
     if Z is not None and Z.d != X.d:
         raise ValueError(f"Z must have the {X.d} columns of X; got {Z.d}")
     if Z is not None and Z.dtype != X.dtype:

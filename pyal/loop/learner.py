@@ -139,7 +139,7 @@ def _blocks(X: Matrix) -> Iterator[tuple[slice, NDArray[Any]]]:
     step = max(1, 16 * BLOCK_ELEMENTS // X.d)
     for begin in range(0, X.n, step):
         part = slice(begin, min(begin + step, X.n))
-        yield part, _on_host(Matrix(X.array[part], X.dtype, X.device))
+        yield part, _on_host(X.part(part))
 
 
 def _on_host(X: Matrix) -> NDArray[Any]:

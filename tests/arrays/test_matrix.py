@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 from data import bits_bfloat16, blobs, host, rounded
 
-from pyal.arrays import Matrix, as_matrix, as_numpy, as_positions, empty, first_few, labeled_positions, normalized
+from pyal.arrays import (
+    Matrix,
+    as_matrix,
+    as_numpy,
+    as_positions,
+    empty,
+    fingerprint,
+    first_few,
+    labeled_positions,
+    normalized,
+    on_device,
+    plain,
+    widened,
+)
 
 X = blobs(40, 6)
 
@@ -347,6 +360,69 @@ def test_normalized(dtype, becomes, device):
     assert found.dtype == becomes
     # one rounding of the quotient to the storage type, besides a few of float64
     np.testing.assert_allclose(host(found.array), exact, rtol=2 * np.finfo(becomes).eps, atol=0)
+
+
+@pytest.fixture
+def scaled(dtype, device):
+    """(rows with a factor each, the products that they stand for, of the type of the factor)."""
+    from data import put
+
+    rows = as_matrix(put(X, dtype, device))
+    factor = np.exp(np.random.default_rng(7).standard_normal(len(X))).astype(
+        "float64" if dtype == "float64" else "float32"
+    )
+    products = rounded(X, dtype).astype(factor.dtype) * factor[:, None]
+    return Matrix(rows.array, rows.dtype, rows.device, on_device(factor, rows.device)), products
+
+
+def test_a_factor_is_multiplied_in_on_the_way_to_numpy(scaled):
+    rows, products = scaled
+    found = as_numpy(rows, "X")
+    assert found.dtype == products.dtype
+    np.testing.assert_array_equal(found, products)
+
+
+def test_a_factor_is_multiplied_in_by_blocks(scaled):
+    rows, products = scaled
+    found = np.concatenate([host(block) for _, block in rows.blocks()])
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, products)
+
+
+def test_rows_that_are_taken_hold_the_products(scaled):
+    rows, products = scaled
+    found = rows.take([5, 2, 5])
+    assert found.factor is None
+    assert found.dtype == products.dtype.name
+    np.testing.assert_array_equal(host(found.array), products[[5, 2, 5]])
+
+
+def test_a_part_is_a_view_with_its_factors(scaled):
+    rows, products = scaled
+    part = rows.part(slice(3, 9))
+    assert part.address == rows.address + 3 * rows.d * rows.array.itemsize
+    np.testing.assert_array_equal(as_numpy(part, "X"), products[3:9])
+
+
+@pytest.mark.parametrize("becomes", ["float32", "float64"])
+def test_widened_rows_hold_the_products(scaled, becomes):
+    rows, products = scaled
+    found = widened(rows, becomes)
+    assert (found.factor, found.dtype) == (None, becomes)
+    np.testing.assert_array_equal(host(found.array), products.astype(becomes))
+
+
+def test_plain_rows_hold_the_products(scaled):
+    rows, products = scaled
+    found = plain(rows)
+    assert (found.factor, found.dtype) == (None, products.dtype.name)
+    np.testing.assert_array_equal(host(found.array), products)
+    assert plain(found) is found
+
+
+def test_the_fingerprint_sees_the_products(scaled):
+    rows, _ = scaled
+    assert fingerprint(rows)["hash"] == fingerprint(plain(rows))["hash"]
 
 
 def test_normalized_extremes():
