@@ -221,7 +221,7 @@ class Nearest {
   };
 
   vec<float> s_of(const Products& products, int64_t j) const {
-    return load(low_ + products.begin + j) - load(products.values + j) * 2.0f;
+    return multiply_add(load(products.values + j), splat(-2.0f), load(low_ + products.begin + j));
   }
 
   Shown look_over(const Products& products, float sqnorm, float lost) const {
@@ -232,7 +232,7 @@ class Nearest {
     vec<float> smallest = splat(__builtin_inff()), second = smallest;
     vec<int32_t> place = {};
     for (int64_t j = 0; j < products.columns; j += lanes<float>) {
-      const vec<float> value = s_of(products, j) - load(norm + j) * wobble;
+      const vec<float> value = multiply_add(load(norm + j), splat(-wobble), s_of(products, j));
       place = value < smallest ? static_cast<int32_t>(j) - vec<int32_t>{} : place;
       second = minimum(second, maximum(smallest, value));
       smallest = minimum(smallest, value);
@@ -279,7 +279,8 @@ class Nearest {
       }
     }
     for (int64_t j = 0; !shown.clear && j < products.columns; j += lanes<float>) {
-      const vec<float> s = s_of(products, j), least = s - load(norm_ + products.begin + j) * shown.wobble;
+      const vec<float> s = s_of(products, j);
+      const vec<float> least = multiply_add(load(norm_ + products.begin + j), splat(-shown.wobble), s);
       uint32_t mask = lane_mask((s <= splat(limit)) & (least <= splat(shown.at_most_first)));
       for (; mask; mask &= mask - 1) {
         const int64_t column = j + lowest_bit(mask);

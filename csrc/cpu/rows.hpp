@@ -70,7 +70,7 @@ inline compute_t<T> sqdist(const T* a, const B* b, int64_t d) {
   V out;
   reduce_rows<1>(&a, b, d, &out, [](vec<V>& sum, vec<V> x, vec<V> y) {
     const vec<V> difference = x - y;
-    sum += difference * difference;
+    sum = multiply_add(difference, difference, sum);
   });
   return out;
 }
@@ -80,7 +80,7 @@ inline void sqdist4(const T* const* a, const B* b, int64_t d, compute_t<T>* out)
   using V = compute_t<T>;
   reduce_rows<4>(a, b, d, out, [](vec<V>& sum, vec<V> x, vec<V> y) {
     const vec<V> difference = x - y;
-    sum += difference * difference;
+    sum = multiply_add(difference, difference, sum);
   });
 }
 
@@ -88,14 +88,14 @@ template <class T, class B>
 inline compute_t<T> dot(const T* a, const B* b, int64_t d) {
   using V = compute_t<T>;
   V out;
-  reduce_rows<1>(&a, b, d, &out, [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
+  reduce_rows<1>(&a, b, d, &out, [](vec<V>& sum, vec<V> x, vec<V> y) { sum = multiply_add(x, y, sum); });
   return out;
 }
 
 template <class T, class B>
 inline void dot4(const T* const* a, const B* b, int64_t d, compute_t<T>* out) {
   using V = compute_t<T>;
-  reduce_rows<4>(a, b, d, out, [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
+  reduce_rows<4>(a, b, d, out, [](vec<V>& sum, vec<V> x, vec<V> y) { sum = multiply_add(x, y, sum); });
 }
 
 }  // namespace

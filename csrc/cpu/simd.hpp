@@ -7,6 +7,8 @@
 #include "../storage.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace pyal {
@@ -48,6 +50,46 @@ inline V minimum(V a, V b) {
 template <class V>
 inline V maximum(V a, V b) {
   return a > b ? a : b;
+}
+
+// x * y + sum: rounded once where the instruction set multiplies and adds in one instruction, else (baseline of x86) twice. The
+// compiler may fuse nothing by itself (-ffp-contract=off), so that two loops over the same numbers give the same bits because
+// they are written alike, whatever the optimiser makes of either.
+inline float multiply_add(float x, float y, float sum) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return __builtin_fmaf(x, y, sum);
+#else
+  return x * y + sum;
+#endif
+}
+inline double multiply_add(double x, double y, double sum) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return __builtin_fma(x, y, sum);
+#else
+  return x * y + sum;
+#endif
+}
+inline vec<float> multiply_add(vec<float> x, vec<float> y, vec<float> sum) {
+#if defined(__AVX512F__)
+  return (vec<float>)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)sum);
+#elif defined(__FMA__)
+  return (vec<float>)_mm256_fmadd_ps((__m256)x, (__m256)y, (__m256)sum);
+#elif defined(__aarch64__)
+  return (vec<float>)vfmaq_f32((float32x4_t)sum, (float32x4_t)x, (float32x4_t)y);
+#else
+  return x * y + sum;
+#endif
+}
+inline vec<double> multiply_add(vec<double> x, vec<double> y, vec<double> sum) {
+#if defined(__AVX512F__)
+  return (vec<double>)_mm512_fmadd_pd((__m512d)x, (__m512d)y, (__m512d)sum);
+#elif defined(__FMA__)
+  return (vec<double>)_mm256_fmadd_pd((__m256d)x, (__m256d)y, (__m256d)sum);
+#elif defined(__aarch64__)
+  return (vec<double>)vfmaq_f64((float64x2_t)sum, (float64x2_t)x, (float64x2_t)y);
+#else
+  return x * y + sum;
+#endif
 }
 
 inline float widen(float x) { return x; }
@@ -161,29 +203,26 @@ inline vec<V> square_root(vec<V> v) {
   return out;
 }
 
-// Bit i set where lane i of a comparison result is true.
-inline uint32_t lane_mask(vec<int32_t> comparison) {
+// Bit i set where lane i of a comparison is true. What a comparison of doubles is a vector of depends on the compiler (long,
+// or long long).
+template <class Mask>
+inline uint32_t lane_mask(Mask comparison) {
+  constexpr int size = sizeof(comparison[0]);
+  static_assert(sizeof(Mask) == vec_bytes && (size == 4 || size == 8));
 #if defined(__AVX512F__)
-  return _mm512_movepi32_mask((__m512i)comparison);
+  if constexpr (size == 4) return _mm512_movepi32_mask((__m512i)comparison);
+  if constexpr (size == 8) return _mm512_movepi64_mask((__m512i)comparison);
 #elif defined(__AVX2__)
-  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)comparison));
+  if constexpr (size == 4) return static_cast<uint32_t>(_mm256_movemask_ps((__m256)comparison));
+  if constexpr (size == 8) return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)comparison));
 #elif defined(__SSE2__)
-  return static_cast<uint32_t>(_mm_movemask_ps((__m128)comparison));
+  if constexpr (size == 4) return static_cast<uint32_t>(_mm_movemask_ps((__m128)comparison));
+  if constexpr (size == 8) return static_cast<uint32_t>(_mm_movemask_pd((__m128d)comparison));
 #else
   uint32_t mask = 0;
-  for (int i = 0; i < lanes<int32_t>; ++i) mask |= static_cast<uint32_t>(comparison[i] & 1) << i;
+  for (int i = 0; i < vec_bytes / size; ++i) mask |= static_cast<uint32_t>(comparison[i] & 1) << i;
   return mask;
 #endif
-}
-
-inline uint32_t lane_mask(vec<int64_t> comparison) {
-  uint32_t mask = 0;
-#if defined(__AVX512F__)
-  mask = _mm512_movepi64_mask((__m512i)comparison);
-#else
-  for (int i = 0; i < lanes<int64_t>; ++i) mask |= static_cast<uint32_t>(comparison[i] & 1) << i;
-#endif
-  return mask;
 }
 
 inline int lowest_bit(uint32_t mask) { return __builtin_ctz(mask); }

@@ -93,7 +93,7 @@ struct Product {
   static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride, int64_t = rows) {
     for (int64_t w = 0; w < words; w += longest_sum)
       accumulate_group<Product>(a + w * rows, b + w * cols, words - w < longest_sum ? words - w : longest_sum, c, stride, w > 0,
-                                [](vec<V>& sum, vec<V> x, vec<V> y) { sum += x * y; });
+                                [](vec<V>& sum, vec<V> x, vec<V> y) { sum = multiply_add(x, y, sum); });
   }
   static Stored<V> words_from(const V* centered, int64_t d, V* out) {
     std::memcpy(out, centered, static_cast<size_t>(d) * sizeof(V));
@@ -182,7 +182,7 @@ struct Difference : Product<V> {
   static void run(const V* a, const V* b, int64_t words, V* c, int64_t stride, int64_t = 0) {
     accumulate_group<Difference>(a, b, words, c, stride, false, [](vec<V>& sum, vec<V> x, vec<V> y) {
       const vec<V> difference = y - x;
-      sum += difference * difference;
+      sum = multiply_add(difference, difference, sum);
     });
   }
 };

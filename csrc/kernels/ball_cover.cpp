@@ -85,11 +85,11 @@ struct Counter {
       int64_t found = 0;
       for (int64_t j = 0; j < block.b.count; j += width) {
         const vec<float> norms = load(block.work + j) + sq_i;
-        const vec<float> value = norms - load(c + r * block.stride + j) * 2.0f, wobble = norms * slack;
-        uint32_t possible = lane_mask(value - wobble <= splat(sure_out));
+        const vec<float> value = multiply_add(load(c + r * block.stride + j), splat(-2.0f), norms);
+        uint32_t possible = lane_mask(multiply_add(norms, splat(-slack), value) <= splat(sure_out));
         if (block.b.count - j < width) possible &= (1u << (block.b.count - j)) - 1;
         if (!possible) continue;
-        const uint32_t sure = lane_mask(value + wobble < splat(sure_in));
+        const uint32_t sure = lane_mask(multiply_add(norms, splat(slack), value) < splat(sure_in));
         for (; possible; possible &= possible - 1) {
           const int lane = lowest_bit(possible);
           const int64_t position = block.cols.position(block.j0 + j + lane);

@@ -160,8 +160,7 @@ struct Sampler {
     for (int64_t attempt = 0; attempt < d2_attempts; ++attempt) {
       const double u = uniforms[2 * attempt], v = uniforms[2 * attempt + 1], sum = total();
       if (sum == 0) return unpicked(u);
-      const volatile double target = u * sum;  // rounded here on every device, never fused with what follows
-      const int64_t i = draw(target);
+      const int64_t i = draw(u * sum);
       const V old = s.weight[i], now = current(i);
       const bool accepted = v * static_cast<double>(old) < static_cast<double>(now);
       set(i, now);
@@ -169,8 +168,7 @@ struct Sampler {
     }
     if (!update_all(control)) return -1;
     const double u = uniforms[2 * d2_attempts], sum = total();
-    const volatile double target = u * sum;
-    return sum == 0 ? unpicked(u) : draw(target);
+    return sum == 0 ? unpicked(u) : draw(u * sum);
   }
 
   void take(int64_t i, int64_t t) {

@@ -37,15 +37,16 @@ double comparable(double gain) {
 // exp(x) for x <= 0 to about 1 ulp, not below exp(-87).
 inline vec<float> exponential(vec<float> x) {
   x = maximum(x, splat(-87.0f));
-  const vec<int32_t> whole = __builtin_convertvector(x * 1.44269504f - 0.5f, vec<int32_t>);  // to nearest: x <= 0
+  const vec<float> log2 = multiply_add(x, splat(1.44269504f), splat(-0.5f));
+  const vec<int32_t> whole = __builtin_convertvector(log2, vec<int32_t>);  // to nearest: x <= 0
   const vec<float> n = __builtin_convertvector(whole, vec<float>);
-  const vec<float> r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  vec<float> y = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  y = y * r + 8.3334519073e-3f;
-  y = y * r + 4.1665795894e-2f;
-  y = y * r + 1.6666665459e-1f;
-  y = y * r + 5.0000001201e-1f;
-  y = y * (r * r) + r + 1.0f;
+  const vec<float> r = multiply_add(n, splat(2.12194440e-4f), multiply_add(n, splat(-0.693359375f), x));
+  constexpr float coefficients[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                    4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+  vec<float> y = splat(coefficients[0]);
+#pragma GCC unroll 5
+  for (int i = 1; i < 6; ++i) y = multiply_add(y, r, splat(coefficients[i]));
+  y = multiply_add(y, r * r, r) + 1.0f;
   return (vec<float>)((vec<int32_t>)y + (whole << 23));
 }
 
@@ -161,15 +162,15 @@ struct Bounder {
       vec<float> total = {};
       for (int64_t j = 0; j < block.stride; j += lanes<float>) {
         const vec<float> norms = load(block.work + j) + sq_i;
-        const vec<float> low = norms * (1 - slack) - load(c + r * block.stride + j) * 2.0f;
-        const vec<float> sq = maximum(low * keep - shift, zero);
+        const vec<float> low = multiply_add(load(c + r * block.stride + j), splat(-2.0f), norms * (1 - slack));
+        const vec<float> sq = maximum(multiply_add(low, splat(keep), splat(-shift)), zero);
         // Once a few picks cover the pool, most pairs add nothing to either side.
         vec<int32_t> near = sq < load(cut + j);
         if (block.both) near |= sq < cut_i;
         if (!lane_mask(near)) continue;
         const vec<float> value = exponential(sq * minus_inverse) * (1 + 0x1p-20f);
-        total += maximum(value - load(m + j), zero) * load(weight + j);
-        if (block.both) store(sums + j, load(sums + j) + maximum(value - m_i, zero) * weight_i);
+        total = multiply_add(maximum(value - load(m + j), zero), load(weight + j), total);
+        if (block.both) store(sums + j, multiply_add(maximum(value - m_i, zero), weight_i, load(sums + j)));
       }
       if (meets_itself) weight[own] = own_weight;
       atomic_add(&s.joined[i], static_cast<double>(sum_lanes<float>(total)));

@@ -156,7 +156,7 @@ bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count,
     for (int64_t r = c > 0 ? s.start[c - 1] : 0; r < s.start[c]; ++r) {  // by now start[c] is where the next centre's begin
       if (r + 4 < s.start[c]) prefetch_row(row(p.X, s.grouped[r + 4]) + c0, columns);
       const T* x = row(p.X, s.grouped[r]) + c0;
-      for (int64_t j = 0; j < columns; ++j) sums[j] += sign * static_cast<double>(widen(x[j]));
+      for (int64_t j = 0; j < columns; ++j) sums[j] = multiply_add(sign, static_cast<double>(widen(x[j])), sums[j]);
     }
   }, before, after);
 }

@@ -141,7 +141,7 @@ struct Neighbours {
         state.settled = last;
       }
     }
-    const float rounded_up = __builtin_sqrtf(reach) * (1 + 0x1p-22f);
+    float rounded_up = __builtin_sqrtf(reach) * (1 + 0x1p-22f);
     __atomic_store(&state.reach, &rounded_up, __ATOMIC_RELAXED);
   }
 
@@ -191,9 +191,9 @@ struct Neighbours {
       const float* products = c + r * block.stride;
       vec<float> limit_i = splat(threshold(i, block.lost, first) - low_i);
       for (int64_t j = 0; j < columns; j += width) {
-        const vec<float> twice = load(products + j) * 2.0f, low = load(low_j + j);
-        vec<int32_t> hit = low - twice <= limit_i;
-        if (block.both) hit |= splat(low_i) - twice <= load(limit_j + j);
+        const vec<float> product = load(products + j), minus_two = splat(-2.0f);
+        vec<int32_t> hit = multiply_add(product, minus_two, load(low_j + j)) <= limit_i;
+        if (block.both) hit |= multiply_add(product, minus_two, splat(low_i)) <= load(limit_j + j);
         uint32_t mask = lane_mask(hit);
         if (columns - j < width) mask &= (1u << (columns - j)) - 1;
         if (!mask) continue;

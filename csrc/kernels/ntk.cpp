@@ -94,7 +94,7 @@ class Empirical {
     for (int64_t r = 0; r < count; ++r) {
       V* values = w.relu.sums + r * stride;
       const V *inputs = w.inputs.sums + r * stride, *active = w.active.sums + r * stride;
-      for (int64_t j = first; j < w.inputs.cols.count; ++j) values[j] += V(1) + active[j] * (inputs[j] + V(1));
+      for (int64_t j = first; j < w.inputs.cols.count; ++j) values[j] += multiply_add(active[j], inputs[j] + V(1), V(1));
     }
     return w.relu.sums;
   }
@@ -124,7 +124,7 @@ Doubles arcsin_ratio(Doubles w) {
       0x1.6db6db397446bp-5,  0x1.3333333379e36p-4,  0x1.55555555552f8p-3, 1.0};
   Doubles value = splat(coefficients[0]);
 #pragma GCC unroll 18
-  for (int i = 1; i < 19; ++i) value = value * w + coefficients[i];
+  for (int i = 1; i < 19; ++i) value = multiply_add(value, w, splat(coefficients[i]));
   return value;
 }
 
@@ -136,7 +136,7 @@ Arc arc(Doubles r, Doubles opposite) {
   const auto near = r <= opposite;
   const Doubles nearer = near ? r : opposite, root = square_root<double>(nearer), ratio = arcsin_ratio(nearer * 0.25);
   const Doubles cosine = 1 - nearer * 0.5, angle = root * ratio * (1 / pi);
-  const Doubles rest = root * (square_root<double>(1 - nearer * 0.25) - ratio * cosine) * (1 / pi);  // (sin - a cos) / pi
+  const Doubles rest = root * multiply_add(-ratio, cosine, square_root<double>(1 - nearer * 0.25)) * (1 / pi);  // (sin - a cos) / pi
   return {near ? 1 - angle : angle, near ? cosine + rest : rest, (near ? r : splat(2.0)) - 2 * rest};
 }
 
@@ -215,7 +215,7 @@ class Infinite {
     double sum = last * last;
     for (int64_t c = 0; c < p_.X.cols; ++c) {
       const double both = static_cast<double>(widen(x[c])) * x_scale + static_cast<double>(widen(z[c])) * z_scale;
-      sum += both * both;
+      sum = multiply_add(both, both, sum);
     }
     return sum < 4 ? sum : 4;
   }
@@ -238,10 +238,10 @@ class Infinite {
     for (int64_t l = 1; l <= p_.depth; ++l) {
       const Arc layer = arc(r, opposite);
       const Doubles scale = half * x_root * z_root;
-      total = scale * layer.k1 + b + total * half * layer.k0;
+      total = multiply_add(total * half, layer.k0, multiply_add(scale, layer.k1, splat(b)));
       const double x_next = p_.x_roots[l * p_.X.rows + i];
       const Doubles z_next = load(w.roots + l * columns + j), next = x_next * z_next, apart = x_root - z_root;
-      const Doubles above = 2 * half * b * apart * apart / (next + scale + b) + scale * layer.next;
+      const Doubles above = multiply_add(scale, layer.next, 2 * half * b * apart * apart / (next + scale + b));
       r = next > splat(0.0) ? above / next : splat(0.0);
       opposite = 4 - r;
       x_root = x_next;

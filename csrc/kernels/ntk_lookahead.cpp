@@ -126,7 +126,7 @@ void learn_panel(State<T>& s, int64_t j, int64_t first, double pivot_root, const
       const double* from = s.panel_of(first, i) + c0;
 #pragma GCC unroll 8
       for (int v = 0; v < group; ++v)
-        if (v < vectors) sum[v] += own * load(from + v * lanes<double>);
+        if (v < vectors) sum[v] = multiply_add(own, load(from + v * lanes<double>), sum[v]);
     }
     for (int v = 0; v < vectors; ++v) {
       double* at = to + c0 + v * lanes<double>;
@@ -136,9 +136,12 @@ void learn_panel(State<T>& s, int64_t j, int64_t first, double pivot_root, const
   auto* recent = const_cast<compute_t<T>*>(s.recent_pick(s.learned));
   for (int64_t c = 0; c < panel; ++c) {
     recent[first + c] = static_cast<compute_t<T>>(to[c]);
-    s.diagonal[first + c] -= to[c] * to[c];
+    s.diagonal[first + c] = multiply_add(-to[c], to[c], s.diagonal[first + c]);
     if (first + c < s.n)
-      for (int64_t k = 0; k < s.classes; ++k) s.f[(first + c) * s.classes + k] += to[c] * change[k];
+      for (int64_t k = 0; k < s.classes; ++k) {
+        double& f = s.f[(first + c) * s.classes + k];
+        f = multiply_add(to[c], change[k], f);
+      }
   }
 }
 
@@ -177,7 +180,7 @@ void rebuild_rows(State<T>& s, int64_t x, double* own) {
       for (int v = 0; v < group; ++v) {
         const vec<double> u = load(from + v * lanes<double>);
 #pragma GCC unroll 4
-        for (int r = 0; r < 4; ++r) sum[r][v] += splat(own[4 * i + r]) * u;
+        for (int r = 0; r < 4; ++r) sum[r][v] = multiply_add(splat(own[4 * i + r]), u, sum[r][v]);
       }
     }
     for (int64_t r = 0; r < 4 && x + r < s.n; ++r)
@@ -328,7 +331,7 @@ struct RowPass {
       count(change, j, sum);
     } else if constexpr (objective == Objective::soft_risk) {
       const vec<V> step = change * load(gain_target + j);
-      store(sum, load(sum) + step * (step - splat(2 - 2 * row.f_target)));
+      store(sum, multiply_add(step, step - splat(2 - 2 * row.f_target), load(sum)));
     } else if constexpr (objective == Objective::output_change) {
       store(sum, load(sum) + maximum(change, -change));
     } else {
@@ -352,8 +355,10 @@ struct RowPass {
   // Lost for sure where the label or the second class overtakes; the others are far behind.
   void count_lost(vec<V> change, int64_t j, V* sum) const {
     const vec<V> at = load(gain_predicted + j), zero = splat(V(0));
-    const vec<V> label = change * (load(s.column.own + j) - at) - look_up(behind, s.column.label_index + j, s.class_stride);
-    const vec<V> second = change * (load(gain_second + j) - at) - splat(row.f_predicted - row.f_second - row.rounding);
+    const vec<V> label_behind = look_up(behind, s.column.label_index + j, s.class_stride);
+    const vec<V> label = multiply_add(change, load(s.column.own + j) - at, -label_behind);
+    const vec<V> second =
+        multiply_add(change, load(gain_second + j) - at, splat(row.f_second - row.f_predicted + row.rounding));
     const vec<V> lead = maximum(label, second);
     const auto near = maximum(reach(change, j, at) - splat(row.margin), lead) >= zero;
     if (!lane_mask(near)) return;
@@ -369,7 +374,7 @@ struct RowPass {
   // Unmet as before where the target does not overtake the predicted class; met where it is the label and passes all others.
   void count_met(vec<V> change, int64_t j, V* sum) const {
     const vec<V> at = load(gain_predicted + j), step = change * load(gain_target + j);
-    const vec<V> lead = step - change * at - splat(row.f_predicted - row.f_target);
+    const vec<V> lead = multiply_add(-change, at, step) - splat(row.f_predicted - row.f_target);
     const auto near = lead >= splat(-row.rounding);
     if (!lane_mask(near)) return;
     const vec<V> zero = splat(V(0));
@@ -388,10 +393,10 @@ struct RowPass {
   [[gnu::noinline]] void decide(vec<V> change, vec<V> at_predicted, int64_t j, Mask doubt, vec<V> delta, V* sum) const {
     const vec<V> nothing = splat(static_cast<V>(-__builtin_inf())), label = load(s.column.label + j);
     const vec<V> f_label = look_up(f, s.column.label_index + j, s.class_stride);
-    const vec<V> at_label = f_label + change * load(s.column.own + j);
-    const vec<V> at_target = splat(row.f_target) + change * load(gain_target + j);
+    const vec<V> at_label = multiply_add(change, load(s.column.own + j), f_label);
+    const vec<V> at_target = multiply_add(change, load(gain_target + j), splat(row.f_target));
     vec<V> rival = label == splat(static_cast<V>(row.target)) ? nothing : at_label;
-    if (row.predicted != row.target) rival = maximum(rival, splat(row.f_predicted) + change * at_predicted);
+    if (row.predicted != row.target) rival = maximum(rival, multiply_add(change, at_predicted, splat(row.f_predicted)));
     // No class but p and y can be above this.
     const vec<V> next = label == splat(static_cast<V>(row.second)) ? splat(row.f_third) : splat(row.f_second);
     const vec<V> others = next + maximum(change * load(s.column.others_most + j), change * load(s.column.others_least + j));
@@ -410,11 +415,11 @@ struct RowPass {
   bool target_is_met(V change, int64_t j) const {
     const V* fj = s.values + j * s.class_stride;
     const int32_t label = s.column.label_index[j], target = row.target;
-    const V at_label = f[label] + change * s.column.own[j];
-    const V at_target = label == target ? at_label : f[target] - change * fj[target];
+    const V at_label = multiply_add(change, s.column.own[j], f[label]);
+    const V at_target = label == target ? at_label : multiply_add(-change, fj[target], f[target]);
     if (label != target && (at_label > at_target || (at_label == at_target && label < target))) return false;
     for (int64_t c = 0; c < s.class_stride; c += lanes<V>) {
-      const vec<V> value = load(f + c) - splat(change) * load(fj + c);
+      const vec<V> value = multiply_add(splat(-change), load(fj + c), load(f + c));
       uint32_t above = lane_mask(value >= splat(at_target));
       if (c + lanes<V> > s.classes) above &= (1u << (s.classes - c)) - 1;
       if (label >= c && label < c + lanes<V>) above &= ~(1u << (label - c));
@@ -433,7 +438,7 @@ struct RowPass {
   vec<V> expected_error(vec<V> change, int64_t j) const {
     vec<V> largest = splat(static_cast<V>(-__builtin_inf()));
     for (int64_t c = 0; c < s.classes; ++c) {
-      const vec<V> value = splat(f[c]) + change * load(s.column.gain + c * s.stride + j);
+      const vec<V> value = multiply_add(change, load(s.column.gain + c * s.stride + j), splat(f[c]));
       store(buffer + c * lanes<V>, value);
       largest = maximum(largest, value);
     }
@@ -487,9 +492,9 @@ void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64
       for (int v = 0; v < group; ++v) value[v] = load_columns(source + j + v * lanes<V>, s.n - j - v * lanes<V>);
     }
     for (int i = 0; i < count; ++i) {
-      const vec<V> factor = splat(own[i]);
+      const vec<V> factor = splat(-own[i]);
 #pragma GCC unroll 4
-      for (int v = 0; v < group; ++v) value[v] -= factor * load(picks[i] + j + v * lanes<V>);
+      for (int v = 0; v < group; ++v) value[v] = multiply_add(factor, load(picks[i] + j + v * lanes<V>), value[v]);
     }
 #pragma GCC unroll 4
     for (int v = 0; v < group; ++v) {
@@ -536,7 +541,7 @@ double gain_norm(const State<T>& s, int64_t j) {
   double total = 0;
   for (int64_t c = 0; c < s.classes; ++c) {
     const double gain = static_cast<double>(s.column.gain[c * s.stride + j]);
-    total += gain * gain;
+    total = multiply_add(gain, gain, total);
   }
   return root(total);
 }
@@ -599,7 +604,7 @@ double tie_breaker(const State<T>& s, int64_t j) {
   double total = 0;
   for (int64_t x = 0; x < s.n; ++x) {
     V value = s.written ? s.working[j * s.stride + x] : static_cast<V>(widen(s.p.R.data[j * s.n + x]));
-    for (int64_t i = s.written; i < s.learned; ++i) value -= s.recent_pick(i)[j] * s.recent_pick(i)[x];
+    for (int64_t i = s.written; i < s.learned; ++i) value = multiply_add(-s.recent_pick(i)[j], s.recent_pick(i)[x], value);
     const double change = static_cast<double>(value) * inverse;
     if (s.p.objective == Objective::agreement) {
       total -= change > 0 ? change : -change;
@@ -607,7 +612,7 @@ double tie_breaker(const State<T>& s, int64_t j) {
       const int32_t target = s.row[x].target;
       const V gain = target == s.column.label_index[j] ? s.column.own[j] : -fj[target];
       const double error = 1 - static_cast<double>(s.row[x].f_target) - change * static_cast<double>(gain);
-      total += error * error;
+      total = multiply_add(error, error, total);
     }
   }
   return s.p.objective == Objective::agreement ? total * gain_norm(s, j) : total;

@@ -22,7 +22,7 @@ struct Layout {
 };
 
 inline void add_multiple(double* __restrict to, double factor, const double* __restrict from, int64_t d) {
-  for (int64_t c = 0; c < d; ++c) to[c] += factor * from[c];
+  for (int64_t c = 0; c < d; ++c) to[c] = multiply_add(factor, from[c], to[c]);
 }
 
 // f(i) for every i below count, some rows at a time.

@@ -14,19 +14,22 @@ double sqnorm(const T* x, int64_t d) {
   for (; c + lanes<C> <= d; c += lanes<C>) {
     const vec<C> value = load(x + c);
     if constexpr (sizeof(C) == 8) {
-      sums[0] += value * value;
+      sums[0] = multiply_add(value, value, sums[0]);
     } else {
       typedef float half_vec __attribute__((vector_size(vec_bytes / 2)));
       half_vec low, high;
       std::memcpy(&low, &value, sizeof(low));
       std::memcpy(&high, reinterpret_cast<const char*>(&value) + sizeof(low), sizeof(high));
       const vec<double> a = __builtin_convertvector(low, vec<double>), b = __builtin_convertvector(high, vec<double>);
-      sums[0] += a * a;
-      sums[1] += b * b;
+      sums[0] = multiply_add(a, a, sums[0]);
+      sums[1] = multiply_add(b, b, sums[1]);
     }
   }
   double total = sum_lanes<double>(sums[0] + sums[1]);
-  for (; c < d; ++c) total += static_cast<double>(widen(x[c])) * static_cast<double>(widen(x[c]));
+  for (; c < d; ++c) {
+    const double value = static_cast<double>(widen(x[c]));
+    total = multiply_add(value, value, total);
+  }
   return total;
 }
 

@@ -83,10 +83,10 @@ V weighted_distance(const T* x, const V* centers, int64_t d, V sqnorm, const Pan
     V sq[width], w[width];
     const int64_t valid = at_most(width, panel.count - j);
     if (valid == width) {
-      const vec<V> norms = load(panel.sqnorm + j) + sqnorm, value = norms - load(products + j) * V(2);
+      const vec<V> norms = load(panel.sqnorm + j) + sqnorm, value = multiply_add(load(products + j), splat(V(-2)), norms);
       const vec<V> weight = load(weights + j);
       if (!lane_mask(value < norms * doubtful)) {
-        total += weight * square_root<V>(value);
+        total = multiply_add(weight, square_root<V>(value), total);
         continue;
       }
       store(sq, value);
@@ -100,7 +100,7 @@ V weighted_distance(const T* x, const V* centers, int64_t d, V sqnorm, const Pan
     for (int64_t l = 0; l < valid; ++l) {
       if (w[l] == 0) continue;
       if (!(sq[l] >= (panel.sqnorm[j + l] + sqnorm) * doubtful)) sq[l] = sqdist(x, centers + (j + l) * d, d);
-      rest += w[l] * static_cast<V>(__builtin_sqrt(static_cast<double>(sq[l])));
+      rest = multiply_add(w[l], static_cast<V>(__builtin_sqrt(static_cast<double>(sq[l]))), rest);
     }
   }
   return rest + sum_lanes<V>(total);
