@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,26 +13,91 @@ from numpy.typing import NDArray
 
 from pyal import kernels
 from pyal.arrays import (
-    BLOCK_ELEMENTS,
     Matrix,
     as_numpy,
     as_positions,
     first_few,
     label_values,
     labeled_positions,
+    n_jobs_checked,
     normalized,
+    row_blocks,
 )
 
 PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
+METRICS = ("euclidean", "cosine")
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What `pyal.select` is told of the pool, as its caller wrote it; `pool` checks all of it.
+
+    The arguments of select and score that are not their own stand here and nowhere else: a new one is a field of this
+    class and of `Pool`.
+    """
+
+    X: Any
+    y: Any = None
+    labeled: Any = None
+    candidates: Any = None
+    proba: Any = None
+    features: Any = None
+    metric: str = "euclidean"
+    device: Any = None
+    n_jobs: int | None = None
+
+    @classmethod
+    def split(cls, X: Any, y: Any, given: Mapping[str, Any]) -> tuple[Inputs, dict[str, Any]]:
+        """(the inputs among the keyword arguments, the rest: options of the strategy)."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        options = {name: value for name, value in given.items() if name not in names}
+        return cls(X, y, **{name: value for name, value in given.items() if name in names}), options
+
+    def pool(self) -> Pool:
+        """The `Pool` of these inputs; `pyal.select` says what they are and what is refused."""
+        metric_checked(self.metric)
+        n_jobs = n_jobs_checked(self.n_jobs)
+        rows = kernels.checked_matrix(self.X, "X", device=self.device)
+        n = rows.n
+        known, labels = _labeled(self.y, self.labeled, n)
+        is_labeled = _mask(known, n)
+        if self.candidates is None:
+            allowed = np.flatnonzero(~is_labeled).astype(np.int64, copy=False)
+        else:
+            allowed = as_positions(self.candidates, n, "candidates")
+            both = allowed[is_labeled[allowed]]
+            if both.size:
+                raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
+        proba = features = None
+        if self.proba is not None:
+            proba = as_numpy(self.proba, "proba")
+            _check_proba(proba, n)
+        if self.features is not None:
+            features = kernels.checked_matrix(self.features, "features", device=rows.device)
+            if features.n != n:
+                raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
+        X = normalized(rows) if self.metric == "cosine" else rows
+        return Pool(X, known, allowed, labels, proba, features, n_jobs)
+
+    def why_no_candidates(self, pool: Pool) -> str:
+        """One sentence on why there is nothing to pick."""
+        if self.candidates is not None:
+            return "candidates is empty: there is no row to pick"
+        sentence = f"all {pool.n} rows of X are labelled: there is no row to pick"
+        values = label_values(self.y, pool.n)[0] if self.y is not None else np.empty(0)
+        if values.dtype.kind == "f" and (values == -1).any():
+            sentence += " (y is an array of floats, in which -1 is a label; NaN marks a hole)"
+        return sentence
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What a strategy is given. Arrays in it belong to the caller and are never written to.
+    """What a strategy is given, all of it checked. Arrays in it belong to the caller and are never written to.
 
-    X: the rows, normalised where metric="cosine". labeled, candidates: ascending int64 positions.
+    X: the rows, at norm 1 where metric="cosine". labeled, candidates: ascending int64 positions.
     y: (len(labeled),) labels of the labelled rows in that order, or None; labels of other rows are not here.
-    proba: (N, C) or (T, N, C), checked, on the host, or None. features: (N, h) or None.
+    proba: (N, C) or (T, N, C), on the host, or None. features: (N, h) or None. n_jobs: CPU threads, None for all.
+    carried: what strategies keep from one round of a loop for the next, by a name of theirs; empty in a single call.
     """
 
     X: Matrix
@@ -41,6 +107,7 @@ class Pool:
     proba: NDArray[Any] | None = None
     features: Matrix | None = None
     n_jobs: int | None = None
+    carried: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -57,10 +124,7 @@ class Pool:
     @cached_property
     def sqnorms(self) -> NDArray[np.float64]:
         """(N,) squared norms of the rows, on the host."""
-        out = np.empty(self.n)
-        for part, block in self.X.blocks():
-            out[part] = as_numpy((block * block).sum(1), "X")
-        return out
+        return as_numpy(kernels.sqnorms(self.X, n_jobs=self.n_jobs), "X")
 
     @cached_property
     def n_classes(self) -> int | None:
@@ -76,51 +140,11 @@ class Pool:
         return _proba_blocks(self.proba)
 
 
-def make_pool(
-    X: Any,
-    y: Any = None,
-    *,
-    labeled: Any = None,
-    candidates: Any = None,
-    proba: Any = None,
-    features: Any = None,
-    metric: str = "euclidean",
-    device: Any = None,
-    n_jobs: int | None = None,
-) -> Pool:
-    """The Pool of `select`'s arguments, all of them checked; `pyal.select` says what they are and what is refused."""
-    if metric not in ("euclidean", "cosine"):
-        raise ValueError(f"metric must be 'euclidean' or 'cosine'; got {metric!r}")
-    rows = kernels.checked_matrix(X, "X", device=device)
-    n = rows.n
-    known, labels = _labeled(y, labeled, n)
-    is_labeled = _mask(known, n)
-    if candidates is None:
-        allowed = np.flatnonzero(~is_labeled).astype(np.int64, copy=False)
-    else:
-        allowed = as_positions(candidates, n, "candidates")
-        both = allowed[is_labeled[allowed]]
-        if both.size:
-            raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
-    if proba is not None:
-        proba = as_numpy(proba, "proba")
-        _check_proba(proba, n)
-    if features is not None:
-        features = kernels.checked_matrix(features, "features", device=rows.device)
-        if features.n != n:
-            raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
-    return Pool(normalized(rows) if metric == "cosine" else rows, known, allowed, labels, proba, features, n_jobs)
-
-
-def why_no_candidates(pool: Pool, y: Any, candidates: Any) -> str:
-    """One sentence on why there is nothing to pick."""
-    if candidates is not None:
-        return "candidates is empty: there is no row to pick"
-    sentence = f"all {pool.n} rows of X are labelled: there is no row to pick"
-    values = label_values(y, pool.n)[0] if y is not None else np.empty(0)
-    if values.dtype.kind == "f" and (values == -1).any():
-        sentence += " (y is an array of floats, in which -1 is a label; NaN marks a hole)"
-    return sentence
+def metric_checked(metric: Any) -> str:
+    """The metric, ValueError for one that is unknown."""
+    if metric not in METRICS:
+        raise ValueError(f"metric must be {' or '.join(map(repr, METRICS))}; got {metric!r}")
+    return str(metric)
 
 
 def _labeled(y: Any, labeled: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
@@ -176,9 +200,7 @@ def _check_proba(proba: NDArray[Any], n: int) -> None:
 
 def _proba_blocks(proba: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     passes = proba if proba.ndim == 3 else proba[None]
-    step = max(1, BLOCK_ELEMENTS // (passes.shape[0] * passes.shape[2]))
-    for begin in range(0, passes.shape[1], step):
-        part = slice(begin, begin + step)
+    for part in row_blocks(passes.shape[1], passes.shape[0] * passes.shape[2]):
         yield part, np.array(passes[:, part], dtype=np.float64, subok=False)
 
 

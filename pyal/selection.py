@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import operator
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import as_numpy, first_few, generator, n_jobs_checked
-from pyal.pool import Pool, make_pool, why_no_candidates
-from pyal.strategies.registry import Strategy, check_options, find, list_strategies
+from pyal.arrays import as_numpy, first_few, generator
+from pyal.pool import Inputs, Pool
+from pyal.strategies.registry import Strategy, list_strategies, resolved
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _spelled_out(function: Function) -> Function:
+    """The function, with the fields of `Inputs` shown in its signature where it takes them as **inputs_and_options."""
+    own = inspect.signature(function)
+    *first, _ = own.parameters.values()
+    inputs = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in dataclasses.fields(Inputs)
+        if f.name not in own.parameters
+    ]
+    options = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD, annotation="Any")
+    function.__signature__ = own.replace(parameters=[*first, *inputs, options])  # type: ignore[attr-defined]
+    return function
+
+
+@_spelled_out
 def select(
     X: Any,
     y: Any = None,
     *,
     strategy: str | Callable[..., Any] = "typiclust",
     batch_size: int = 1,
-    labeled: Any = None,
-    candidates: Any = None,
-    proba: Any = None,
-    features: Any = None,
-    metric: str = "euclidean",
     random_state: Any = None,
-    device: Any = None,
-    n_jobs: int | None = None,
-    **options: Any,
+    **inputs_and_options: Any,
 ) -> NDArray[np.int64]:
     """Positions in X of the rows to label next: int64, distinct, in the order picked, never labelled.
 
@@ -54,49 +65,25 @@ def select(
     >>> select([[0.0], [1.0], [5.0]], labeled=[0], strategy="coreset", batch_size=2)
     array([2, 1])
     """
-    name, function = _resolved(strategy, options, {"proba": proba, "features": features})
-    wanted = _batch_size(batch_size)
-    rng = generator(random_state)
-    pool = make_pool(
-        X,
-        y,
-        labeled=labeled,
-        candidates=candidates,
-        proba=proba,
-        features=features,
-        metric=metric,
-        device=device,
-        n_jobs=n_jobs_checked(n_jobs),
-    )
+    inputs, options = Inputs.split(X, y, inputs_and_options)
+    named = resolved(strategy, options)
+    named.check_needs(inputs)
+    wanted, rng = _batch_size(batch_size), generator(random_state)
+    pool = inputs.pool()
     if wanted == 0:
         return np.empty(0, np.int64)
-    _check_needs_once_labeled(strategy, pool)
-    available = len(pool.candidates)
-    if available == 0:
-        raise ValueError(why_no_candidates(pool, y, candidates))
-    if wanted > available:
-        warnings.warn(
-            f"batch_size={wanted} is more than the {available} candidates; all of them are returned",
-            UserWarning,
-            stacklevel=2,
-        )
-        wanted = available
-    return _checked_picks(function(pool, wanted, rng=rng, **options), name, pool, wanted)
+    if not len(pool.candidates):
+        raise ValueError(inputs.why_no_candidates(pool))
+    return pick(pool, named, wanted, rng=rng, options=options)
 
 
+@_spelled_out
 def score(
     X: Any,
     y: Any = None,
     *,
     strategy: str = "entropy",
-    labeled: Any = None,
-    candidates: Any = None,
-    proba: Any = None,
-    features: Any = None,
-    metric: str = "euclidean",
-    device: Any = None,
-    n_jobs: int | None = None,
-    **options: Any,
+    **inputs_and_options: Any,
 ) -> NDArray[np.float64]:
     """(N,) scores of the rows, higher is picked first, NaN where a row is not a candidate.
 
@@ -108,61 +95,47 @@ def score(
     """
     if callable(strategy):
         raise TypeError("strategy must be the name of a registered strategy for score(); got a callable")
-    name, _ = _resolved(strategy, options, {"proba": proba, "features": features})
-    scores = find(name).scores
-    if scores is None:
+    inputs, options = Inputs.split(X, y, inputs_and_options)
+    named = resolved(strategy, options)
+    named.check_needs(inputs)
+    if named.scores is None:
         have = ", ".join(s.name for s in list_strategies() if s.scores is not None)
-        raise ValueError(f"strategy {name!r} picks rows jointly and has no score per row; those that have: {have}")
-    pool = make_pool(
-        X,
-        y,
-        labeled=labeled,
-        candidates=candidates,
-        proba=proba,
-        features=features,
-        metric=metric,
-        device=device,
-        n_jobs=n_jobs_checked(n_jobs),
-    )
+        raise ValueError(
+            f"strategy {named.name!r} picks rows jointly and has no score per row; those that have: {have}"
+        )
+    pool = inputs.pool()
     if not len(pool.candidates):
-        raise ValueError(why_no_candidates(pool, y, candidates))
-    found = np.asarray(scores(pool, **options), np.float64)
+        raise ValueError(inputs.why_no_candidates(pool))
+    found = np.asarray(named.scores(pool, **options), np.float64)
     return np.where(pool.is_candidate, found, np.nan)
 
 
-def _resolved(strategy: Any, options: dict[str, Any], inputs: dict[str, Any]) -> tuple[str, Callable[..., Any]]:
-    """Name and function of the strategy, its options and the inputs it needs checked."""
-    entry: Strategy | None = None
-    if isinstance(strategy, str):
-        entry = find(strategy)
-        name, function = entry.name, entry.function
-    elif callable(strategy):
-        name, function = getattr(strategy, "__name__", type(strategy).__name__), strategy
-    else:
-        raise TypeError(
-            f"strategy must be a name or a callable f(pool, batch_size, *, rng, **options); "
-            f"got {type(strategy).__name__}"
+def pick(
+    pool: Pool,
+    strategy: str | Strategy | Callable[..., Any],
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    options: Mapping[str, Any],
+) -> NDArray[np.int64]:
+    """What `select` returns, of a pool that is checked and has candidates; batch_size is at least 1.
+
+    Raises and warns as `select` does where the strategy lacks something, where fewer candidates are left than wanted
+    and where the strategy returns anything but that many distinct candidates.
+    """
+    named = resolved(strategy, options)
+    named.check_needs(pool)
+    if len(pool.labeled):
+        named.check_needs_once_labeled(pool)
+    available = len(pool.candidates)
+    if batch_size > available:
+        warnings.warn(
+            f"batch_size={batch_size} is more than the {available} candidates; all of them are returned",
+            UserWarning,
+            stacklevel=3,
         )
-    try:
-        inspect.signature(function)
-    except (TypeError, ValueError):
-        pass  # a builtin without a signature: it says itself what it does not take
-    else:
-        check_options(name, function, options)
-    for need in entry.needs if entry else ():
-        if inputs.get(need) is None:
-            raise ValueError(f"strategy {name!r} needs {need}=, which is missing")
-    return name, function
-
-
-def _check_needs_once_labeled(strategy: Any, pool: Pool) -> None:
-    if not isinstance(strategy, str) or not len(pool.labeled):
-        return
-    entry = find(strategy)
-    for need in entry.needs_once_labeled:
-        if getattr(pool, need) is None:
-            which = " (labeled= says which rows are labelled, not with what)" if need == "y" else ""
-            raise ValueError(f"strategy {entry.name!r} needs {need}= once rows are labelled{which}")
+    wanted = min(batch_size, available)
+    return _checked_picks(named.function(pool, wanted, rng=rng, **options), named.name, pool, wanted)
 
 
 def _batch_size(batch_size: Any) -> int:

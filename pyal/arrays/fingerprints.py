@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pyal.arrays.blocks import row_blocks
 from pyal.arrays.matrix import Matrix, as_numpy
 
-BLOCK = 1 << 20
 HASHED = 1 << 32  # bytes: of a larger matrix this much, in evenly spaced blocks, is what the fingerprint sees
 
 
@@ -22,13 +22,13 @@ def fingerprint(rows: Matrix, limit: int = HASHED) -> dict[str, Any]:
     [2, 3]
     """
     width = rows.d * (8 if rows.dtype == "float64" else 4)
-    step = max(1, BLOCK // width)
-    begins = np.arange(0, rows.n, step)
+    parts = list(row_blocks(rows.n, width))  # of 1 MiB, as width counts bytes
     if rows.n * width > limit:
-        begins = begins[np.unique(np.linspace(0, len(begins) - 1, max(2, limit // (step * width))).astype(np.int64))]
+        most = max(2, limit // (parts[0].stop * width))
+        parts = [parts[i] for i in np.unique(np.linspace(0, len(parts) - 1, most).astype(np.int64))]
     digest, hashed = hashlib.blake2b(digest_size=16), 0
-    for begin in begins.tolist():
-        block = as_numpy(rows.part(slice(begin, begin + step)), "X")
+    for part in parts:
+        block = as_numpy(rows.part(part), "X")
         digest.update(np.ascontiguousarray(block).data)
         hashed += len(block)
     return {"shape": [rows.n, rows.d], "dtype": rows.dtype, "hash": digest.hexdigest(), "hashed": hashed}

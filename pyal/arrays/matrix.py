@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays.blocks import BLOCK_ELEMENTS
+from pyal.arrays.blocks import row_blocks
 from pyal.arrays.messages import first_few
 
 _TORCH_DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -33,12 +33,14 @@ class Matrix:
     dtype: "float32", "float64", "float16" or "bfloat16". device: "cpu" or "cuda:0", "cuda:1", ...
     factor: None, or (n,) where the array lies, float64 where dtype is, else float32: row i stands for the products
     array[i] * factor[i], each rounded once to the type of the factor. No copy holds them; kernels make them as they go.
+    sqnorms: None, or (n,) float64 where the array lies, the squared norms of the rows: known once all were looked at.
     """
 
     array: Any
     dtype: str
     device: str
     factor: Any = None
+    sqnorms: Any = None
 
     @property
     def n(self) -> int:
@@ -70,11 +72,12 @@ class Matrix:
         rows = self.array[positions]
         return plain(Matrix(np.asarray(rows) if self.device == "cpu" else rows, self.dtype, self.device, factor))
 
-    def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """Slices of rows and their values as float64 copies, a few MB at a time (where the array lives)."""
-        step = max(1, BLOCK_ELEMENTS // self.d)
-        for begin in range(0, self.n, step):
-            part = slice(begin, min(begin + step, self.n))
+    def blocks(self, width: int = 0) -> Iterator[tuple[slice, Any]]:
+        """Slices of rows and their values as float64 copies, a few MB at a time (where the array lives).
+
+        width: of what the caller makes of each row, where that is wider than the row.
+        """
+        for part in row_blocks(self.n, max(self.d, width)):
             block = _values(self.part(part))
             yield part, np.array(block, np.float64, subok=False) if self.device == "cpu" else block.double()
 
@@ -296,9 +299,8 @@ def _moved(rows: Matrix, device: str | None) -> Matrix:
     out = empty((rows.n, rows.d), rows.dtype, device)
     bits = out.view(torch.int16) if rows.dtype == "bfloat16" else out
     source = rows.array.view(np.int16) if rows.dtype == "bfloat16" else rows.array
-    step = max(1, 16 * BLOCK_ELEMENTS // rows.d)
-    for begin in range(0, rows.n, step):
-        bits[begin : begin + step].copy_(torch.from_numpy(np.array(source[begin : begin + step], subok=False)))
+    for part in row_blocks(rows.n, rows.d, 16):
+        bits[part].copy_(torch.from_numpy(np.array(source[part], subok=False)))
     return Matrix(out, rows.dtype, device)
 
 

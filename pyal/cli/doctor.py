@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from pyal.kernels import cuda_build
+from pyal.kernels.threads import available_cpus
 
 OPTIONAL = (
     "torch",
@@ -52,7 +53,7 @@ def report() -> str:
             f"{_cpu.isa_in_use()} in use; compiled: {', '.join(_cpu.isas_compiled())}"
             + (" (PYAL_ISA is set)" if os.environ.get("PYAL_ISA") else ""),
         ),
-        ("threads", str(_threads())),
+        ("threads", str(available_cpus())),
         ("_cuda", _cuda()),
         *((name, _version(name)) for name in (*REQUIRED, *OPTIONAL)),
     ]
@@ -66,10 +67,6 @@ def _version(package: str) -> str:
     except metadata.PackageNotFoundError:
         built_for_cuda = (d for d in metadata.distributions() if d.name.startswith(f"{package}-cuda"))
         return next((f"{d.version} ({d.name})" for d in built_for_cuda), "not installed")
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cuda() -> str:

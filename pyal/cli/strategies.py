@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pyal.strategies import list_strategies
+from pyal.strategies.registry import list_strategies
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from pyal.arrays import number, size
-from pyal.heads.inputs import blocks, checked_X, checked_X_y, one_hot, softmax
+from pyal.arrays import number, row_blocks, size
+from pyal.heads.inputs import checked_X, checked_X_y, one_hot, softmax
 from pyal.kernels.least_squares import LeastSquares
 
 _SOLVERS = ("solve", "inv", "pinv", "ridge")
@@ -23,9 +23,9 @@ def principal_components(pool: NDArray[Any], k: int) -> tuple[NDArray[np.float64
     Each component's entry of largest size is positive. Memory O(d^2), blocks of rows.
     """
     n, d = pool.shape
-    mean = sum((pool[part].astype(np.float64).sum(0) for part in blocks(n, d)), np.zeros(d)) / n
+    mean = sum((pool[part].astype(np.float64).sum(0) for part in row_blocks(n, d)), np.zeros(d)) / n
     covariance = np.zeros((d, d))
-    for part in blocks(n, d):
+    for part in row_blocks(n, d):
         centred = pool[part] - mean
         covariance += centred.T @ centred
     components = np.linalg.eigh(covariance)[1][:, : -k - 1 : -1].T
@@ -189,6 +189,6 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = checked_X(self, X, first=False)
         coef = self._least_squares.coef
         scores = np.empty((len(X), len(coef)))
-        for part in blocks(len(X), X.shape[1]):
+        for part in row_blocks(len(X), X.shape[1]):
             scores[part] = self._columns(X[part]) @ coef.T
         return scores

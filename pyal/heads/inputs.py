@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,6 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
 from pyal.arrays import as_numpy
-
-_BLOCK_ELEMENTS = 1 << 20
 
 
 def checked_X(estimator: Any, X: Any, *, first: bool) -> NDArray[Any]:
@@ -40,12 +37,6 @@ def softmax(scores: NDArray[Any]) -> NDArray[Any]:
     np.exp(scores, out=scores)
     scores /= scores.sum(1, keepdims=True)
     return scores
-
-
-def blocks(n: int, columns: int) -> Iterator[slice]:
-    """Slices of n rows, a few MB each."""
-    step = max(1, _BLOCK_ELEMENTS // max(1, columns))
-    return (slice(begin, begin + step) for begin in range(0, n, step))
 
 
 def _host(X: Any, name: str) -> Any:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from pyal.arrays import as_matrix, generator, number, size
+from pyal.arrays import as_matrix, generator, number, row_blocks, size
 from pyal.heads import training
-from pyal.heads.inputs import blocks, checked_X, checked_X_y, one_hot, softmax
+from pyal.heads.inputs import checked_X, checked_X_y, one_hot, softmax
 
 _RECIPES = {"sgd": (2.5, 3e-4, 100), "adamw": (1e-3, 1e-2, 32)}  # lr, weight decay, batch size
 _MSE_LR = 0.5  # of sgd: at 2.5 steps on rows of norm 1 and a bias overshoot (1.4 is the limit of Nesterov steps)
@@ -197,7 +197,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = checked_X(self, X, first=False)
         out = np.empty((len(X), *shape), dtype)
         layers: training.Layers | None = None
-        for part in blocks(len(X), max(self._sizes)):
+        for part in row_blocks(len(X), max(self._sizes)):
             rows = self._placed(X[part])
             if layers is None:
                 layers = training.layers_of(torch.from_numpy(self._flat).to(rows.device), self._sizes)

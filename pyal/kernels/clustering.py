@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal.arrays import (
-    BLOCK_ELEMENTS,
     Matrix,
-    as_matrix,
     as_numpy,
     cast,
     empty,
@@ -22,6 +20,7 @@ from pyal.arrays import (
     generator,
     number,
     on_device,
+    row_blocks,
     size,
     vector,
     widened,
@@ -192,11 +191,10 @@ def _placing(X: Matrix, linked: Components, order: Any, relaxed: Any, n_jobs: in
 def _means(X: Matrix, linked: Components) -> Matrix:
     """The mean row of every component, in X's value type; sums are double, a few MB of rows at a time."""
     sums = np.zeros((linked.n, X.d))
-    step = max(1, BLOCK_ELEMENTS // X.d)
-    for begin in range(0, linked.rows.size, step):
-        component = linked.component[begin : begin + step]
+    for block in row_blocks(linked.rows.size, X.d):
+        component = linked.component[block]
         heads = np.flatnonzero(np.diff(component, prepend=-1))
-        part = as_numpy(widened(X.take(linked.rows[begin : begin + step]), "float64"), "X")
+        part = as_numpy(widened(X.take(linked.rows[block]), "float64"), "X")
         sums[component[heads]] += np.add.reduceat(part, heads, axis=0)
     sums /= np.bincount(linked.component)[:, None]
     return Matrix(on_device(cast(sums, value_dtype(X)), X.device), value_dtype(X), X.device)
@@ -212,7 +210,7 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
     [0.25, 0.3333333333333333]
     """
     X = checked_matrix(X)
-    C = checked_matrix(centers, "centers")
+    C = checked_matrix(centers, "centers", device=X.device)
     if C.d != X.d:
         raise ValueError(f"centers must have the {X.d} columns of X; got {C.d}")
     if C.n < 2:
@@ -225,7 +223,7 @@ def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.
         "sup_scores",
         X,
         n_jobs,
-        centers=on_device(widened(as_matrix(as_numpy(C, "centers")), value_dtype(X)).array, X.device),
+        centers=widened(C, value_dtype(X)).array,
         k=C.n,
         assignment=on_device(owner, X.device),
         temperature=number(temperature, "temperature"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyal.arrays import empty, first_few, number, on_device, size, vector
 from pyal.kernels.launcher import launch
-from pyal.kernels.matrices import greedy_arguments, value_dtype
+from pyal.kernels.matrices import greedy, value_dtype
 
 
 def k_center_greedy(
@@ -31,15 +31,16 @@ def k_center_greedy(
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
     """
-    X, b, arguments, chosen = greedy_arguments(X, batch_size, covered_by, candidates)
+    asked = greedy(X, batch_size, covered_by, candidates)
+    X, b, chosen = asked.X, asked.batch_size, asked.candidates
     first = -1
     if start is not None:
         first = size(start, "start", 0, X.n - 1)
         if chosen is not None and first not in chosen:
             raise ValueError(f"start must be one of the candidates; got {first}")
     sqradius = empty((b,), value_dtype(X), X.device)
-    launch("k_center_greedy", X, n_jobs, **arguments, start=first, sqradius=sqradius)
-    return arguments["positions"], sqradius
+    launch("k_center_greedy", X, n_jobs, **asked.fields, start=first, sqradius=sqradius)
+    return asked.positions, sqradius
 
 
 def ball_cover(
@@ -55,12 +56,13 @@ def ball_cover(
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
     """
-    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
+    asked = greedy(X, batch_size, covered_by, candidates)
+    X, b = asked.X, asked.batch_size
     gains = empty((b,), "int64", X.device)
     reach = number(radius, "radius", infinite=True)
     sqradius = max(reach * reach, sys.float_info.min)  # a square that vanishes would not even cover equal rows
-    launch("ball_cover", X, n_jobs, **arguments, sqradius=sqradius, gains=gains)
-    return arguments["positions"], gains
+    launch("ball_cover", X, n_jobs, **asked.fields, sqradius=sqradius, gains=gains)
+    return asked.positions, gains
 
 
 def herding(
@@ -82,7 +84,8 @@ def herding(
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]
     """
-    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
+    asked = greedy(X, batch_size, covered_by, candidates)
+    X, b = asked.X, asked.batch_size
     if weights is not None:
         weights = vector(weights, X.n, "weights", "iufb", "float64")
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -91,5 +94,5 @@ def herding(
         largest = float(weights.max())
         weights = on_device(weights / largest if largest > 0 else weights, X.device)
     gains = empty((b,), "float64", X.device)
-    launch("herding", X, n_jobs, **arguments, bandwidth=number(bandwidth, "bandwidth"), weights=weights, gains=gains)
-    return arguments["positions"], gains if weights is None else gains * largest
+    launch("herding", X, n_jobs, **asked.fields, bandwidth=number(bandwidth, "bandwidth"), weights=weights, gains=gains)
+    return asked.positions, gains if weights is None else gains * largest

@@ -19,6 +19,7 @@ from pyal.arrays import (
     number,
     on_device,
     plain,
+    row_blocks,
     size,
     vector,
     widened,
@@ -29,7 +30,7 @@ from pyal.kernels.memory import room
 
 Objective = Literal["risk", "agreement", "soft_risk", "output_change", "expected_risk"]
 
-_TILE = 1024
+_TILE = 1024  # rows and columns that are looked at together
 # How far a kernel matrix may be from symmetric and positive semidefinite, as a share of its diagonal.
 _ROUNDING = {"float64": 2.0**-40, "float32": 2.0**-12, "float16": 2.0**-6, "bfloat16": 2.0**-3}
 
@@ -178,15 +179,11 @@ def kernel_matrix(R: Any, name: str = "R") -> Matrix:
 
 def _tiles(R: Matrix) -> Iterator[tuple[slice, slice, NDArray[np.floating], NDArray[np.floating]]]:
     """Row slice, column slice, R there and R^T there, over the tiles on and above the diagonal, on the host."""
-    starts = range(0, R.n, _TILE)
     dtype = value_dtype(R)
-    for i0 in starts:
-        for j0 in range(i0, R.n, _TILE):
-            i, j = slice(i0, min(i0 + _TILE, R.n)), slice(j0, min(j0 + _TILE, R.n))
-            tile, mirrored = (
-                widened(Matrix(R.array[a, b], R.dtype, R.device), dtype).array for a, b in ((i, j), (j, i))
-            )
-            yield i, j, as_numpy(tile, "R"), as_numpy(mirrored, "R").T
+    parts = list(row_blocks(R.n, _TILE))
+    for i, j in ((i, j) for at, i in enumerate(parts) for j in parts[at:]):
+        tile, mirrored = (widened(Matrix(R.array[a, b], R.dtype, R.device), dtype).array for a, b in ((i, j), (j, i)))
+        yield i, j, as_numpy(tile, "R"), as_numpy(mirrored, "R").T
 
 
 def _diagonal(R: Matrix) -> NDArray[np.float64]:

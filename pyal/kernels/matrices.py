@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,11 @@ def checked_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
     """
     if isinstance(X, Matrix):
         return as_matrix(X, name, device=device)
-    return matrix_and_norm(X, name, device=device)[0]
-
-
-def matrix_and_norm(X: Any, name: str, *, device: Any = None) -> tuple[Matrix, float]:
-    """X as `rows` gives it, looked at even where it is a `Matrix`, and the largest squared norm."""
     found = as_matrix(X, name, device=device)
     if found.n >= 2**31:
         raise ValueError(f"{name} must have fewer than 2**31 rows; got {found.n}")
-    norms = as_numpy(sqnorms(found), name)
+    on_its_device = sqnorms(found)
+    norms = as_numpy(on_its_device, name)
     largest = float(norms.max())
     if not np.isfinite(largest):
         bad = np.flatnonzero(~np.isfinite(norms))
@@ -50,16 +47,20 @@ def matrix_and_norm(X: Any, name: str, *, device: Any = None) -> tuple[Matrix, f
         )
     if found.dtype != "float64" and largest > 0 and not _FLOAT32_SQNORMS[0] <= largest <= _FLOAT32_SQNORMS[1]:
         found = widened(found, "float64")
-    return found, largest
+    return replace(found, sqnorms=on_its_device)
 
 
 def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     """Squared norms of the rows, (n,) float64, accumulated in double; NaN or infinite where the row is. Memory O(n).
 
+    Of a matrix that was looked at they are known and not computed again.
+
     >>> sqnorms([[3.0, 4.0]])
     array([25.])
     """
     X = as_matrix(X)
+    if X.sqnorms is not None:
+        return X.sqnorms * 1  # the caller's own
     out = empty((X.n,), "float64", X.device)
     launch("sqnorms", X, n_jobs, sqnorms=out)
     return out
@@ -79,14 +80,29 @@ def subset(a: Any, X: Matrix, name: str) -> tuple[Any, int]:
     return on_device(positions if positions.size else np.zeros(1, np.int64), X.device), int(positions.size)
 
 
-def greedy_arguments(
-    X: Any, batch_size: Any, covered_by: Any, candidates: Any
-) -> tuple[Matrix, int, dict[str, Any], NDArray[np.int64] | None]:
-    """(X, b, what every greedy kernel is given, the candidates' positions), checked."""
+@dataclass(frozen=True, eq=False)
+class Greedy:
+    """What every greedy kernel is given, checked; made by `greedy`.
+
+    candidates: ascending positions of what may be picked, None for all rows. positions: (batch_size,) the picks, which
+    the kernel writes. fields: all of it as the kernels take it.
+    """
+
+    X: Matrix
+    batch_size: int
+    candidates: NDArray[np.int64] | None
+    positions: Any
+    fields: dict[str, Any]
+
+
+def greedy(X: Any, batch_size: Any, covered_by: Any, candidates: Any) -> Greedy:
+    """The arguments of a greedy kernel, checked; ValueError or TypeError that names the one that does not fit."""
     X = checked_matrix(X)
     covered, n_covered = subset(covered_by, X, "covered_by")
     chosen = None if candidates is None else as_positions(candidates, X.n, "candidates")
     open_rows, n_open = (None, X.n) if chosen is None else subset(chosen, X, "candidates")
     b = size(batch_size, "batch_size", 0, n_open, " (the number of candidates)")
-    subsets = {"covered": covered, "n_covered": n_covered, "candidates": open_rows, "n_candidates": n_open}
-    return X, b, {"batch_size": b, **subsets, "positions": empty((b,), "int64", X.device)}, chosen
+    positions = empty((b,), "int64", X.device)
+    fields = {"batch_size": b, "covered": covered, "n_covered": n_covered, "candidates": open_rows,
+              "n_candidates": n_open, "positions": positions}  # fmt: skip
+    return Greedy(X, b, chosen, positions, fields)

@@ -9,7 +9,7 @@ import numpy as np
 from pyal import _cpu
 from pyal.arrays import cast, generator, on_device, widened
 from pyal.kernels.launcher import launch
-from pyal.kernels.matrices import greedy_arguments, matrix_and_norm, value_dtype
+from pyal.kernels.matrices import checked_matrix, greedy, sqnorms, value_dtype
 
 
 def d2_sampling(
@@ -33,16 +33,19 @@ def d2_sampling(
     >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
     [2, 0]
     """
-    X, b, arguments, _ = greedy_arguments(X, batch_size, covered_by, candidates)
+    asked = greedy(X, batch_size, covered_by, candidates)
+    X, b = asked.X, asked.batch_size
     if first not in ("largest", "uniform"):
         raise ValueError(f"first must be 'largest' or 'uniform'; got {first!r}")
     factor, columns = None, 0
     if q is not None:
-        Q, sqnorm = matrix_and_norm(q, "q", device=X.device)
+        Q = checked_matrix(q, "q", device=X.device)
         if Q.n != X.n:
             raise ValueError(f"q must have one row per row of X, {X.n}; got {Q.n}")
         wide = widened(Q, "float64" if Q.dtype == "float64" else "float32").array
-        if not 1e-12 < sqnorm < 1e12:  # a power of two changes no probability, and keeps the products of norms in range
+        if (
+            not 1e-12 < float(sqnorms(Q).max()) < 1e12
+        ):  # a power of two changes no probability, and keeps the products of norms in range
             wide = wide * 2.0 ** -float(np.frexp(float(abs(wide).max()))[1])
         factor, columns = cast(wide, value_dtype(X)), Q.d
     rng = generator(random_state)
@@ -51,11 +54,11 @@ def d2_sampling(
         "d2_sampling",
         X,
         n_jobs,
-        **arguments,
+        **asked.fields,
         q=factor,
         q_cols=columns,
         first=int(first == "uniform"),
         first_uniform=first_uniform,
         uniforms=on_device(uniforms, X.device),
     )
-    return arguments["positions"]
+    return asked.positions

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import BLOCK_ELEMENTS, Matrix, as_numpy, empty, generator, number, on_device, plain, size, widened
+from pyal.arrays import Matrix, as_numpy, empty, generator, number, on_device, plain, size, widened
 from pyal.kernels.launcher import launch
 from pyal.kernels.matrices import checked_matrix, sqnorms, value_dtype
 from pyal.kernels.memory import room
@@ -169,11 +169,8 @@ def _checked(weights: Any, d: int) -> Weights:
 def _preactivations(X: Matrix, W1: NDArray[np.float64], b1: NDArray[np.float64]) -> Iterator[tuple[slice, Any]]:
     """W1 x + b1 in double, a few MB at a time."""
     W1, b1 = on_device(W1, X.device), on_device(b1, X.device)
-    step = max(1, BLOCK_ELEMENTS // len(b1))
-    for part, block in X.blocks():
-        for begin in range(0, len(block), step):
-            some = block[begin : begin + step]
-            yield slice(part.start + begin, part.start + begin + len(some)), some @ W1.T + b1
+    for part, block in X.blocks(width=len(b1)):
+        yield part, block @ W1.T + b1
 
 
 def _empirical(X: Matrix, Z: Matrix | None, weights: Weights) -> dict[str, Any]:

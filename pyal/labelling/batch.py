@@ -9,8 +9,7 @@ import numpy as np
 
 from pyal import files
 from pyal.arrays import as_numpy, first_few
-
-PROBA_TOLERANCE = 1e-2  # of the sum of a row, as in select
+from pyal.pool import PROBA_TOLERANCE
 
 
 @dataclass(frozen=True)

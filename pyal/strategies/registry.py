@@ -23,16 +23,29 @@ class Strategy:
 
     name: str
     function: Callable[..., Any]
-    scores: Callable[..., Any] | None
-    aliases: tuple[str, ...]
-    needs: tuple[str, ...]
-    needs_once_labeled: tuple[str, ...]
-    memory: str
-    citation: str
+    scores: Callable[..., Any] | None = None
+    aliases: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    needs_once_labeled: tuple[str, ...] = ()
+    memory: str = ""
+    citation: str = ""
 
     @property
     def summary(self) -> str:
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    def check_needs(self, given: Any) -> None:
+        """ValueError for an input that it cannot do without and that is None in `given`, a Pool or its Inputs."""
+        for need in self.needs:
+            if getattr(given, need) is None:
+                raise ValueError(f"strategy {self.name!r} needs {need}=, which is missing")
+
+    def check_needs_once_labeled(self, given: Any) -> None:
+        """The same of what it needs once rows are labelled."""
+        for need in self.needs_once_labeled:
+            if getattr(given, need) is None:
+                which = " (labeled= says which rows are labelled, not with what)" if need == "y" else ""
+                raise ValueError(f"strategy {self.name!r} needs {need}= once rows are labelled{which}")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -93,6 +106,31 @@ def find(name: str) -> Strategy:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
     rest = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known are {', '.join(sorted(_registered))}"
     raise ValueError(f"strategy {name!r} is unknown; {rest}")
+
+
+def resolved(strategy: Any, options: Mapping[str, Any]) -> Strategy:
+    """The strategy of a name, or one made of a callable of the same form; the options are checked against it.
+
+    Raises TypeError for anything else and for options that it does not have or lacks, ValueError for unknown names.
+    """
+    if isinstance(strategy, str):
+        found = find(strategy)
+    elif isinstance(strategy, Strategy):
+        found = strategy
+    elif callable(strategy):
+        found = Strategy(getattr(strategy, "__name__", type(strategy).__name__), strategy)
+    else:
+        raise TypeError(
+            f"strategy must be a name or a callable f(pool, batch_size, *, rng, **options); "
+            f"got {type(strategy).__name__}"
+        )
+    try:
+        inspect.signature(found.function)
+    except (TypeError, ValueError):
+        pass  # a builtin without a signature: it says itself what it does not take
+    else:
+        check_options(found.name, found.function, options)
+    return found
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any] | None:
