@@ -1,12 +1,12 @@
-"""The README, run as it stands: all blocks of Python and all pyal commands, in order, each section in its own folder.
+"""The README and the working day, run as they stand: all blocks of Python and all pyal commands, in order.
 
-Python runs in a process of its own, which is killed (SIGKILL) where a section goes on with Loop.resume. An export made
-of the tasks stands in for Label Studio and its annotators: the labels of the digits, one image skipped.
+Each section of the README has a folder of its own, the working day has one. Python runs in a process of its own, which
+is killed (SIGKILL) where a block goes on with Loop.resume. An export made of the tasks stands in for Label Studio and
+its annotators: the labels of the digits, one image skipped.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import re
@@ -22,8 +22,11 @@ from sklearn.datasets import load_digits
 
 import pyal
 from pyal import cli
+from pyal.cli.command_line import COMMANDS
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WORKING_DAY = (ROOT / "pyal/labelling/README.md").read_text(encoding="utf-8")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 NOT_RUN = ("pip install ", "LABEL_STUDIO_")  # builds, and a server
 SKIPPED = 3  # of the first batch
@@ -76,12 +79,17 @@ def sections() -> dict[str, str]:
     return {part.split("\n", 1)[0]: part for part in re.split(r"^## ", README, flags=re.MULTILINE)[1:]}
 
 
+def runs() -> dict[str, str]:
+    """What is run in a folder of its own: the sections of the README that hold code, and the working day."""
+    return {name: text for name, text in sections().items() if any(steps(text))} | {"A working day": WORKING_DAY}
+
+
 def steps(section: str) -> Iterator[tuple[str, str]]:
     """("python", block) and ("shell", line) in the order in which they stand."""
     position = 0
     for block in FENCED.finditer(section):
         yield from commands(section[position : block.start()])
-        if block[1]:
+        if block[1]:  # a block without a language is there to be read
             yield block[1], block[2]
         position = block.end()
     yield from commands(section[position:])
@@ -111,7 +119,7 @@ def shell(line: str) -> None:
     if line.startswith(NOT_RUN):
         return
     program, *arguments = shlex.split(line, comments=True)
-    assert program == "pyal", f"README.md has a command that is not run: {line}"
+    assert program == "pyal", f"a command that is not run: {line}"
     if arguments[:2] == ["import", "label-studio"]:
         annotate()
     if arguments[0] == "plot":
@@ -119,11 +127,11 @@ def shell(line: str) -> None:
     assert cli.main(arguments) == 0, line
 
 
-@pytest.mark.parametrize("name", [name for name, text in sections().items() if any(steps(text))])
-def test_a_section_runs(name, tmp_path, monkeypatch):
-    section = sections()[name]
+@pytest.mark.parametrize("name", runs())
+def test_it_runs(name, tmp_path, monkeypatch):
+    section = runs()[name]
     if "from PIL import" in section:
-        pytest.importorskip("PIL", reason="the images of the README need Pillow")
+        pytest.importorskip("PIL", reason="the images of the working day need Pillow")
     monkeypatch.chdir(tmp_path)
     python = Interpreter(tmp_path)
     try:
@@ -131,20 +139,20 @@ def test_a_section_runs(name, tmp_path, monkeypatch):
             if kind == "shell":
                 shell(text)
                 continue
-            assert kind == "python", f"README.md has a block that is not run: {kind}"
+            assert kind == "python", f"a block that is not run: {kind}"
             if "Loop.resume" in text:
                 python.kill()
                 python = Interpreter(tmp_path)
-            python.run(text)
-            if name == "A working day":
-                check(text, python)
+            check(text, python, python.run(text))
     finally:
         python.kill()
 
 
-def check(block: str, python: Interpreter) -> None:
-    """What the blocks of the working day say of themselves."""
-    if 'Path("photos").mkdir' in block:
+def check(block: str, python: Interpreter, printed: str) -> None:
+    """What the blocks say of themselves."""
+    if "loop.history[-1]" in block:
+        assert printed == "margin 80\n"
+    elif 'Path("photos").mkdir' in block:
         assert len(list(Path("photos").glob("*.png"))) == len(load_digits().target)
         assert json.loads(python.run("print(len(set(batch.tolist())))")) == 40
     elif "Loop.resume" in block:
@@ -158,18 +166,17 @@ def check(block: str, python: Interpreter) -> None:
         assert not set(batch) & set(first)
         assert json.loads(python.run("print(json.dumps(ids))")) == Path("ids.txt").read_text().split()
     elif "pyal.simulate" in block:
-        printed = python.run("print(found.summary())")
         assert "random" in printed
         assert "EBR" in printed
 
 
 def test_by_commands_alone_no_row_is_picked_twice(tmp_path, monkeypatch):
-    """The commands of the README read what each other write: skipped and labelled rows are out of the next batch."""
+    """The commands read what each other write: skipped and labelled rows are out of the next batch."""
     monkeypatch.chdir(tmp_path)
     np.save("embeddings.npy", np.random.default_rng(0).normal(size=(30, 4)))
     Path("labels.csv").write_text("id,position,label,status\na,0,cat,labeled\nb,1,,skipped\n")
     Path("ids.txt").write_text("".join(f"{chr(ord('a') + i)}\n" for i in range(26)) + "1\n2\n3\n4\n")
-    (line,) = [line for _, line in steps(sections()["A working day"]) if line.startswith("pyal") and "--labels" in line]
+    (line,) = [line for kind, line in steps(WORKING_DAY) if kind == "shell" and "--labels" in line]
     line = line.replace("--batch-size 40", "--batch-size 28")
     assert cli.main(shlex.split(line)[1:]) == 0
     with open("next.csv", newline="") as file:
@@ -177,18 +184,26 @@ def test_by_commands_alone_no_row_is_picked_twice(tmp_path, monkeypatch):
 
 
 def test_every_strategy_has_a_row():
-    table = "".join(line for line in sections()["Strategies"].splitlines(True) if line.startswith("| "))
-    cells = [line.split("|")[1:5] for line in table.splitlines()[1:]]
-    rows = {name: (needs, memory) for names, _, needs, memory in cells for name in re.findall(r"`(\w+)`", names)}
-    assert sorted(rows) == [strategy.name for strategy in pyal.list_strategies()]
+    table = [line.split("|")[2:5] for line in sections()["Strategies"].splitlines() if line.startswith("| ")][1:]
+    needs = {re.sub(r"\W", "", name): needed for name, _, needed in table[1:]}
+    assert sorted(needs) == [strategy.name for strategy in pyal.list_strategies()]
     for strategy in pyal.list_strategies():
-        needs = rows[strategy.name][0]
         asked = strategy.needs + strategy.needs_once_labeled
-        assert set(re.findall(r"`(\w+)`", needs)) == set(asked), strategy.name
-        assert ("once labelled" in needs) == bool(strategy.needs_once_labeled), strategy.name
+        assert set(re.findall(r"`(\w+)`", needs[strategy.name])) == set(asked), strategy.name
+        assert ("once labelled" in needs[strategy.name]) == bool(strategy.needs_once_labeled), strategy.name
 
 
 def test_every_command_is_named():
     (named,) = re.findall(r"The commands are (.*?);", sections()["Example"], flags=re.DOTALL)
-    (parsers,) = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    assert set(re.findall(r"`(\w+)`", named)) == set(parsers.choices)
+    assert set(re.findall(r"`(\w+)`", named)) == set(COMMANDS)
+
+
+def test_a_newcomer_reads_it_in_one_go():
+    assert len(README.encode()) <= 8192
+
+
+@pytest.mark.parametrize("page", ["README.md", "pyal/labelling/README.md", "csrc/README.md"])
+def test_what_it_links_to_exists(page):
+    linked = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    missing = [link for link in linked if not ((ROOT / page).parent / link).exists()]
+    assert not missing

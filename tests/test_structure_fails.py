@@ -87,7 +87,11 @@ BREACHES = [
     (rules.hints_and_docstrings, "pyal/pool.py", 'def f(x) -> None:\n    """F."""\n', "no hint for x"),
     (rules.names_and_sizes, "pyal/utils.py", "x = 1\n", "utils.py"),
     (rules.names_and_sizes, "pyal/pool.py", "\n" * 450, "pool.py has"),
+    (rules.names_within_packages, "pyal/heads/__init__.py", "from pyal.heads.probes import probes\n", "probes"),
+    (rules.names_within_packages, "pyal/__init__.py", "def pool() -> None: ...\n", "exports pool"),
+    (rules.names_within_packages, "pyal/loop/__init__.py", '__all__ = ["schedule"]\n', "exports schedule"),
     (rules.readme_tree, "README.md", "```\ncsrc/\n  nowhere.hpp  nothing\n```\n", "csrc/nowhere.hpp"),
+    (rules.readme_tree, "csrc/README.md", "```\nnowhere.hpp  nothing\n```\n", "README.md lists nowhere.hpp"),
 ]
 
 
@@ -100,6 +104,12 @@ def test_a_breach_is_named(copy, case):
     new = [line for line in rule(copy) if line not in before]
     assert any(said in line for line in new), (rule.__name__, file, new)
     assert any(Path(file).name in line for line in new), new
+
+
+def test_a_package_that_the_readme_leaves_out_is_named(copy):
+    (copy / "pyal/surrogate").mkdir()
+    (copy / "pyal/surrogate/__init__.py").write_text("")
+    assert rules.readme_tree(copy) == ["README.md does not list pyal/surrogate"]
 
 
 @pytest.mark.parametrize("requirement", ['"numpy==2.0"', '"numpy<3"', '"pandas"'])

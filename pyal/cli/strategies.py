@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+import textwrap
 
-from pyal.strategies.registry import list_strategies
+from pyal.strategies.registry import Strategy, find, list_strategies
+
+WIDTH = 96  # of a line; a paragraph is easier to read so than across a whole screen
+DIFFERS = "Differs from its source"  # what the paragraph on deviations begins with
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Its arguments."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a strategy or an alias; default: list all of them")
 
 
-def run(_: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
-
-    for s in list_strategies():
-        names = f"{s.name} ({', '.join(s.aliases)})" if s.aliases else s.name
-        later = f" (once rows are labelled {', '.join(s.needs_once_labeled)})" if s.needs_once_labeled else ""
-        print(
-            f"{names}\n    {s.summary}\n    needs {', '.join(s.needs) or 'nothing but X'}{later}; memory {s.memory}"
-            f"; {s.citation}"
-        )
-        if s.options:
-            print(f"    options {', '.join(f'{name}={value!r}' for name, value in s.options.items())}")
+    if arguments.name is not None:
+        print(explained(find(arguments.name)))
+    else:
+        print("\n".join(listed(s) for s in list_strategies()))
     return 0
+
+
+def listed(s: Strategy) -> str:
+    """What the list says of a strategy: its names, summary, needs, memory, source and options, in a few lines."""
+    lines = [_names(s), f"    {s.summary}", f"    needs {_needs(s)}; memory {s.memory}; {s.citation}"]
+    if s.options:
+        lines.append(f"    options {', '.join(f'{name}{_default(value)}' for name, value in s.options.items())}")
+    return "\n".join(lines)
+
+
+def explained(s: Strategy) -> str:
+    """All that is documented of a strategy; an option without a meaning in its docstring is shown with its default."""
+    differs = [text for text in s.paragraphs if text.startswith(DIFFERS)]
+    works = [text for text in s.paragraphs if text not in differs]
+    facts = [f"needs   {_needs(s)}", f"memory  {s.memory}"] + ([f"source  {s.citation}"] if s.citation else [])
+    options = [
+        f"{name}{_default(value)}" + (f"\n{_wrapped(s.meanings[name], 4)}" if name in s.meanings else "")
+        for name, value in s.options.items()
+    ]
+    parts = [_names(s), *map(_wrapped, works[:1]), "\n".join(facts), *map(_wrapped, works[1:])]
+    parts += ["options\n" + textwrap.indent("\n".join(options), "  ")] if options else []
+    return "\n\n".join([*parts, *map(_wrapped, differs)])
+
+
+def _names(s: Strategy) -> str:
+    return f"{s.name} ({', '.join(s.aliases)})" if s.aliases else s.name
+
+
+def _needs(s: Strategy) -> str:
+    later = f", and once rows are labelled {', '.join(s.needs_once_labeled)}" if s.needs_once_labeled else ""
+    return f"{', '.join(s.needs) or 'nothing but X'}{later}"
+
+
+def _default(value: object) -> str:
+    return "" if value is inspect.Parameter.empty else f"={value!r}"
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    if "\n " in text or text.startswith(" "):  # a formula or an example
+        return text
+    return textwrap.fill(text, WIDTH - indent, initial_indent=" " * indent, subsequent_indent=" " * indent)

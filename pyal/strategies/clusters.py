@@ -1,8 +1,9 @@
 """Strategies that pick one row per cluster, cluster after cluster: TypiClust and SUPClust.
 
-Both cluster all rows of X into min(labelled + batch_size, max_clusters) clusters, visit the clusters with the fewest
-labelled rows first (among those the largest first, then the lowest number) and take one row from each, round after
-round. Matrix are picked, and typicality is measured, among the candidates of a cluster that are not yet picked.
+Both cluster all rows of X into min(labelled + batch_size, max_clusters) clusters. They visit the clusters with the
+fewest labelled rows first (among those the largest first, then the lowest number) and take one row from each, round
+after round. Only the candidates of a cluster that are not yet picked are ranked, and among these alone typicality is
+measured.
 """
 
 from __future__ import annotations
@@ -39,16 +40,20 @@ def typiclust(
     k_nn: int = 20,
     squared: bool = True,
 ) -> NDArray[np.int64]:
-    """The most typical row of each cluster, clusters with the fewest labels first.
+    """Picks the most typical row of each cluster, from the clusters with the fewest labels first.
 
-    Typicality is 1 / (mean squared distance to the k nearest rows + 1e-5), k = min(k_nn, half the rows left in the
-    cluster, rounded down); squared=False takes plain distances, as the paper prints it (the authors' code squares).
-    Clusters of at most min_cluster_size rows are left out until nothing else is left; they take part where all are that
-    small. max_clusters bounds the number of clusters: from there on a batch visits them again. k-means works on X as it
-    is: metric="cosine" for the normalised rows of the source.
+    Typicality is 1 / (mean squared distance to the k nearest rows + 1e-5). Here k is k_nn or, where that is less, half
+    the number of rows left in the cluster, rounded down. k-means works on X as it is; metric="cosine" gives it the
+    normalised rows of the source.
 
-    Where the authors' code fails: a cluster's last row is simply taken (there: the mean of nothing), a cluster with no
-    row left is skipped (there: an error), and counts go by cluster number. Memory O(N + clusters d).
+    max_clusters: the largest number of clusters. A batch that would need more visits them again.
+    min_cluster_size: clusters of at most this many rows are left out until nothing else is left. Where all clusters are
+        that small, none is left out.
+    k_nn: how many nearest rows typicality looks at.
+    squared: False takes plain distances, as the paper prints them; the authors' code squares them.
+
+    Differs from its source where the authors' code fails: the last row of a cluster is simply taken (there: the mean of
+    nothing), a cluster with no row left is skipped (there: an error), and labels are counted by cluster number.
     """
     assignment = _clustering(pool, batch_size, rng, max_clusters)[1]
     return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
@@ -67,14 +72,20 @@ def supclust(
     k_nn: int = 20,
     squared: bool = True,
 ) -> NDArray[np.int64]:
-    """Of each cluster's most typical rows the one closest to the other clusters.
+    """Picks, of each cluster's most typical rows, the one closest to the other clusters.
 
-    Clusters, their order and typicality as in typiclust, with max_clusters, min_cluster_size, k_nn and squared. Of the
-    rows left in a cluster the most typical `fraction` is kept (at least one), and of those the row with the largest
-    1 / (weighted mean distance to the other centres) is picked, weights softmax(-|c_i - c_j| / temperature) over all
-    other clusters, plain Euclidean distances. On normalised rows the distances between centres hardly differ, and
-    temperature=1, the paper's, weighs all about equally. One cluster has no others: then typiclust. Memory
-    O(N + clusters (d + clusters)).
+    Clusters are made and visited, and typicality is measured, as in typiclust. Of the rows left in a cluster the most
+    typical ones are kept, and of these the row with the largest 1 / (weighted mean distance to the other centres) is
+    picked. The weights are softmax(-|c_i - c_j| / temperature) over all other clusters, and distances are Euclidean
+    (not squared). Where there is only one cluster, the picks are typiclust's.
+
+    temperature: how slowly the weights fall with the distance of two centres. On normalised rows these distances hardly
+        differ, so that the paper's 1 weighs all clusters about equally.
+    fraction: the share of a cluster's rows that is kept, in (0, 1]; at least one row is.
+    max_clusters: the largest number of clusters, as in typiclust.
+    min_cluster_size: clusters of at most this many rows are left out until nothing else is left, as in typiclust.
+    k_nn: how many nearest rows typicality looks at.
+    squared: False takes plain distances for typicality.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction!r}")

@@ -1,7 +1,7 @@
 """Strategies that cover the pool: every row should lie near a labelled one.
 
-All work on X as it is (with metric="cosine" on normalised rows, which the sources of ProbCover and MaxHerding use). To
-cover in the space of the current classifier's activations, as k-center papers do, pass those as X.
+All of them work on X as it is. With metric="cosine" its rows are normalised, as in the sources of ProbCover and
+MaxHerding. To cover in the space of the current classifier's activations, as papers on k-center do, pass these as X.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ DEFAULT_CLASSES = 10
     citation="Sener & Savarese 2018, arXiv:1708.00489; Gonzalez 1985",
 )
 def coreset(pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "random") -> NDArray[np.int64]:
-    """Greedy k-center: each pick is the candidate farthest from all that is labelled or picked.
+    """Picks, again and again, the candidate farthest from all that is labelled or picked (greedy k-center).
 
-    first: the first pick where nothing is labelled, "random", "norm" (the largest norm) or "index0" (the lowest
-    position). The greedy rule only; the paper's mixed-integer refinement is not part of it. Memory O(N).
+    first: the first pick where nothing is labelled: "random", "norm" (the row of the largest norm) or "index0" (the
+        lowest position).
+
+    Differs from its source: the paper goes on to refine the greedy picks by mixed-integer programming; pyal does not.
     """
     if first not in ("random", "norm", "index0"):
         raise ValueError(f"first must be 'random', 'norm' or 'index0'; got {first!r}")
@@ -53,16 +55,22 @@ def probcover(
     top: int = 1,
     exhausted: str = "random",
 ) -> NDArray[np.int64]:
-    """Each pick covers the most rows not yet covered within distance delta.
+    """Picks the rows whose balls of radius delta cover the most rows that no ball covers yet.
 
-    A row covers another where their plain Euclidean distance is below delta, strictly, and always itself; labelled rows
-    cover too. delta=None: the paper's purity heuristic, exactly: k-means with n_classes clusters, then the largest
-    delta at which a share alpha of the rows have only rows of their own cluster in their ball. n_classes=None: the
-    columns of proba, else the classes among the labels (two or more), else 10. Where clusters touch, as on most real
-    embeddings, this delta is small and a small batch then lies in the densest clusters only, below random; the sources
-    use 0.5 to 0.75 on normalised rows. top > 1 draws each pick from the `top` best ones and costs `top` passes over all
-    pairs per pick. exhausted: what to pick when no candidate covers anything new, "random" or "lowest" positions (the
-    authors' code then picks position 0, labelled or not). Memory O(N + n_classes d).
+    A row covers another where their Euclidean distance (not squared) is strictly below delta, and it always covers
+    itself. Labelled rows cover too.
+
+    delta: radius of the balls. None takes the paper's purity heuristic, exactly: the largest radius at which a share
+        alpha of the rows have only rows of their own k-means cluster in their ball. Where clusters touch, as on most
+        real embeddings, this radius is small: a small batch then lies in the densest clusters only and does worse than
+        random. The sources use 0.5 to 0.75 on normalised rows.
+    alpha: the share of rows with a pure ball that delta=None asks for, in (0, 1].
+    n_classes: the number of clusters for delta=None. None takes the columns of proba, else the number of classes among
+        the labels (two or more), else 10.
+    top: each pick is drawn from this many best rows. Above 1 a pick costs `top` passes over all pairs of rows.
+    exhausted: what is picked when no candidate covers anything new: "random" rows, or the "lowest" positions.
+
+    Differs from its source: when no candidate covers anything new, the authors' code picks position 0, labelled or not.
     """
     if exhausted not in ("random", "lowest"):
         raise ValueError(f"exhausted must be 'random' or 'lowest'; got {exhausted!r}")
@@ -86,11 +94,15 @@ def probcover(
 
 @strategy("maxherding", aliases=("max_herding",), citation="Bae, Noh & Sutherland 2024, arXiv:2407.12212")
 def maxherding(pool: Pool, batch_size: int, *, rng: np.random.Generator, bandwidth: float = 1.0) -> NDArray[np.int64]:  # noqa: ARG001
-    """Each pick adds most to the mean over all rows of their largest kernel value to a labelled row.
+    """Picks the rows that raise the kernel coverage of the pool most.
 
-    Kernel exp(-(distance / bandwidth)^2), plain Euclidean distance; no factor 2. bandwidth=1 is the authors' choice for
-    normalised rows: pass metric="cosine", or a bandwidth of the order of the distances in X. All rows of X count, not a
-    subset of 35,000 as in the authors' code. Memory O(N).
+    The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row. The kernel is
+    exp(-(distance / bandwidth)^2) of the Euclidean distance, without a factor 2.
+
+    bandwidth: a distance. 1 is the authors' choice for normalised rows, which metric="cosine" gives; for other rows it
+        should be of the order of the distances in X.
+
+    Differs from its source: all rows of X count, where the authors' code takes a subset of 35,000.
     """
     if not 0 < bandwidth < np.inf:
         raise ValueError(f"bandwidth must be a positive distance; got {bandwidth!r}")

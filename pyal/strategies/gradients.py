@@ -13,13 +13,16 @@ from pyal.strategies.registry import strategy
 
 @strategy("badge", needs=("proba",), memory="O(N C)", citation="Ash et al. 2020, arXiv:1906.03671")
 def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions: int = 1) -> NDArray[np.int64]:
-    """Diverse rows with large gradients of the loss at the predicted label: k-means++ picks among them.
+    """Picks diverse rows with large gradients of the loss at the predicted label, by k-means++.
 
-    The gradient at row i is (onehot(argmax p_i) - p_i) x h_i, with h_i the row of `features` where given, else of X.
-    The first pick has the largest norm, each next one is drawn with probability proportional to its squared distance to
-    the nearest pick; what is labelled plays no part. p is the mean over T passes of (T, N, C).
-    n_partitions > 1 splits the candidates at random and picks in each part its share (the partitioned variant for many
-    classes). Where all distances are 0 picks are uniform. The gradients, N x (C d), are never formed. Memory O(N C).
+    The gradient at row i is (onehot(argmax p_i) - p_i) x h_i. Here h_i is the row of `features` where these are given
+    and the row of X where they are not, and p_i is the mean over the T passes of a (T, N, C) proba. The first pick has
+    the largest gradient. Every other pick is drawn with a probability proportional to its squared distance to the
+    nearest pick, or uniformly where all these distances are 0. Labelled rows play no part. The gradients, N x (C d),
+    are never formed.
+
+    n_partitions: how many parts the candidates are split into at random; each part picks its share of the batch. 1 is
+        BADGE itself, more parts are its variant for many classes.
     """
     parts = int(n_partitions)
     if not 1 <= parts <= len(pool.candidates):

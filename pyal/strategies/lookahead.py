@@ -1,9 +1,9 @@
 """Strategies that look ahead: what would the model predict everywhere, had this row been learned too?
 
-The model is a head on frozen embeddings, trained to the end by gradient descent on the squared error, in the limit in
-which its neural tangent kernel does not move: kernel regression, to which one more row is a rank-one update
-(csrc/kernels/ntk_lookahead.hpp). Both strategies draw a subset of the candidates, which is also what risks are counted
-on, together with the labelled rows.
+The model is a head on frozen embeddings that gradient descent trains to the end on the squared error. In the limit in
+which its neural tangent kernel does not move, this is kernel regression, and one more row is a rank-one update
+(csrc/kernels/ntk_lookahead.hpp). Both strategies draw a subset of the candidates and look at these alone; risks are
+counted on that subset and the labelled rows.
 """
 
 from __future__ import annotations
@@ -44,24 +44,34 @@ def ntkcpl(
     t: float | None = None,
     f0: str | None = None,
 ) -> NDArray[np.int64]:
-    """Each pick leaves the fewest rows that the model, trained on cluster pseudo-labels, would get wrong.
+    """Picks the rows after which a model trained on cluster pseudo-labels would be wrong on the fewest rows.
 
-    Pseudo-labels are made by `pyal.cluster_pseudo_labels` on X (cluster_on="self", better with few labels), or once
-    rows are labelled on `features`, the activations of the last classifier (cluster_on="al", better with many). They
-    stand for labels everywhere, at labelled rows too. proba, of the last classifier, tells which clusters confuse
-    classes. y holds its column numbers, or all of its classes, then in their order. initial_clusters: the paper's b0,
-    its first budget (20 on CIFAR-10); None: batch_size, at most max_clusters, and at least the columns of proba.
-    max_clusters: 100 for CIFAR-10 and SVHN in the paper, 500 CIFAR-100, 300 ImageNet-100, 150 Pets. constraints: of the
-    clustering. subset: candidates drawn at random, the paper's 10,000.
+    `pyal.cluster_pseudo_labels` makes the pseudo-labels. They stand for labels everywhere, at labelled rows too. Once
+    rows are labelled, proba, from the last classifier, tells which clusters confuse classes, and y must hold its column
+    numbers, or all of its classes, which then stand in their order. Ties in the number of wrong rows go to the lower
+    squared error. The kernel of the subset and the labelled rows is in memory twice.
 
-    The model: a fresh network with one hidden layer of `width` units (None: 512) on X and its empirical kernel,
-    predictions starting from 0 (f0="zero" or None, the network less a frozen copy of itself) or from its outputs
-    (f0="network", the paper's; its noise cost 3 to 8 points at 20 labels on digits and FashionMNIST); or the kernel of
-    infinite width with `depth` (None: 1) hidden layers (kernel="infinite"), which starts from 0. The empirical kernel
-    takes no depth, the infinite one no width and no f0: given, they are a ValueError. t: training time; None: to the
-    end, with a ridge of 1e-6 of the mean of the kernel's diagonal; else ridge 1 / t, but no less, which stands in for
-    stopping at t (the paper does not say what it uses; what counts is t times that diagonal). Ties in the number of
-    wrong rows go to the lower squared error. Memory O(N) and the kernel of subset and labelled rows, twice.
+    cluster_on: "self" clusters X, which is better with few labels. "al" clusters `features`, the activations of the
+        last classifier, once rows are labelled, which is better with many.
+    initial_clusters: the paper's b0, its first budget (20 on CIFAR-10). None takes batch_size, at most max_clusters and
+        at least the columns of proba.
+    max_clusters: the largest number of clusters. The paper takes 100 for CIFAR-10 and SVHN, 500 for CIFAR-100, 300 for
+        ImageNet-100 and 150 for Pets.
+    constraints: "cannot_link", "must_link" or "both": what the clustering demands of labelled rows, as in
+        `kernels.constrained_kmeans`.
+    subset: how many candidates are drawn at random to be looked at. The paper takes 10,000.
+    kernel: "empirical" is the kernel of a fresh network with one hidden layer on X, "infinite" the kernel of a network
+        of infinite width.
+    width: hidden units of the network; None means 512. kernel="infinite" has no use for it and refuses it.
+    depth: hidden layers for kernel="infinite"; None means 1. kernel="empirical" refuses it.
+    t: training time. None trains to the end, with a ridge of 1e-6 times the mean of the kernel's diagonal. A number
+        takes the ridge 1 / t instead, but no less than that, in place of stopping at t: what counts is t times that
+        diagonal.
+    f0: predictions before training. "zero" or None starts from 0, "network" from the outputs of the network, which
+        kernel="infinite" refuses.
+
+    Differs from its source: predictions start from 0, where the paper starts from the network's outputs. Their noise
+    cost 3 to 8 points of accuracy at 20 labels on digits and FashionMNIST. The paper does not say how it uses t.
     """
     if cluster_on not in ("self", "al"):
         raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
@@ -128,18 +138,28 @@ def lookahead(
     t: float | None = None,
     f0: str | None = None,
 ) -> NDArray[np.int64]:
-    """Each pick would change the model's predictions most, were its predicted class its label.
+    """Picks the rows that would change the model's predictions most, if their predicted class were their label.
 
-    objective: "agreement", the fewest rows that keep their class (the authors' default, pseudo-contrastive; ties go to
-    the larger change of the outputs); "output_change", the largest sum of changes of the outputs (most likely model
-    output change); "expected_risk", the least sum of 1 - the largest class probability, outputs projected on the
-    simplex. The authors' averages over all labels instead of the predicted one are not offered. sequential: each pick
-    is learned with its predicted class before the next; False: the batch_size best of one pass, as the authors' default
-    has it, ties to the lowest position. subset: candidates drawn at random, the authors' 4,000.
+    The model has one output per class. Where nothing is labelled there is one class, and the picks are the rows that
+    change its output most. The kernel of the subset and the labelled rows is in memory twice.
 
-    The model, width, depth, t, f0 and kernel are those of ntkcpl, with one output a class; the authors take the kernel
-    of the whole trained network instead. With nothing labelled there is one class, and the picks are those that change
-    its output most. Memory O(N) and the kernel of subset and labelled rows, twice.
+    objective: what "most" means. "agreement": the fewest rows keep their class (pseudo-contrastive, the authors'
+        default), and ties go to the larger change of the outputs. "output_change": the sum of the changes of the
+        outputs is largest (most likely model output change). "expected_risk": the sum of 1 - the largest class
+        probability is least, where outputs are projected on the simplex.
+    sequential: True learns each pick with its predicted class before the next pick. False takes the batch_size best
+        rows of one pass, as the authors do by default; ties go to the lowest position.
+    subset: how many candidates are drawn at random to be looked at. The authors take 4,000.
+    kernel: "empirical" is the kernel of a fresh network with one hidden layer on X, "infinite" the kernel of a network
+        of infinite width.
+    width: hidden units of the network; None means 512. kernel="infinite" has no use for it and refuses it.
+    depth: hidden layers for kernel="infinite"; None means 1. kernel="empirical" refuses it.
+    t: training time, as in ntkcpl. None trains to the end.
+    f0: predictions before training. "zero" or None starts from 0, "network" from the outputs of the network, which
+        kernel="infinite" refuses.
+
+    Differs from its source: the authors take the kernel of the whole trained network, and pick a batch in one pass.
+    Their averages over all labels instead of the predicted one are not offered.
     """
     if objective not in (allowed := tuple(o for o in get_args(Objective) if o not in ("risk", "soft_risk"))):
         raise ValueError(f"objective must be one of {', '.join(allowed)}; got {objective!r}")

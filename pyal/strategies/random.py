@@ -11,8 +11,5 @@ from pyal.strategies.registry import strategy
 
 @strategy("random", citation="the control of every comparison")
 def random(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Uniform picks without replacement.
-
-    Memory O(N).
-    """
+    """Picks rows uniformly at random, without replacement."""
     return rng.choice(pool.candidates, batch_size, replace=False)

@@ -52,6 +52,16 @@ class Strategy:
         """Names and defaults of its options."""
         return options_of(self.function) or {}
 
+    @property
+    def meanings(self) -> dict[str, str]:
+        """Names and meanings of its options, by the lines `name: meaning` of its docstring."""
+        return _documented(self.function, self.options)[1]
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The rest of its docstring: the summary, how it works, and where it differs from its source."""
+        return _documented(self.function, self.options)[0]
+
 
 _registered: dict[str, Strategy] = {}
 
@@ -139,6 +149,24 @@ def options_of(function: Callable[..., Any]) -> dict[str, Any] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rng"}
+
+
+def _documented(function: Callable[..., Any], options: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The docstring's paragraphs, and what its lines `option: meaning` say; indented lines go on with a meaning."""
+    rest: list[str] = []
+    meanings: dict[str, str] = {}
+    open_option = ""
+    for line in (inspect.getdoc(function) or "").splitlines():
+        name, colon, meaning = line.partition(": ")
+        if colon and name in options:
+            open_option = name
+            meanings[name] = meaning
+        elif open_option and line.startswith(" "):
+            meanings[open_option] += f" {line.strip()}"
+        else:
+            open_option = ""
+            rest.append(line)
+    return [text.strip("\n") for text in "\n".join(rest).split("\n\n") if text.strip()], meanings
 
 
 def check_options(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:

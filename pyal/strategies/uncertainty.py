@@ -1,8 +1,6 @@
 """Strategies that ask for the rows a classifier is least sure of, from its class probabilities alone.
 
-Each is a score, and the batch is its largest values, ties to the lowest position. Probabilities of T stochastic passes
-or committee members, (T, N, C), are averaged before the score (aggregate="probs") or scored one by one and the scores
-averaged (aggregate="metric").
+Each is a score. The batch is made of its largest values, and ties go to the lowest position.
 """
 
 from __future__ import annotations
@@ -54,28 +52,36 @@ def least_confidence(
     rng: np.random.Generator,  # noqa: ARG001
     aggregate: str = "probs",
 ) -> NDArray[np.int64]:
-    """The rows whose most probable class has the lowest probability.
+    """Picks the rows whose most probable class has the lowest probability.
 
-    Score 1 - max_c p_c, in float64. aggregate: "probs" or "metric", what is averaged over T passes. Memory O(N).
+    The score is 1 - max_c p_c, in float64.
+
+    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
+        their mean; "metric" scores each pass and averages the scores.
     """
     return _largest(pool, batch_size, least_confidence_scores(pool, aggregate=aggregate))
 
 
 @strategy("margin", needs=("proba",), scores=margin_scores, citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
 def margin(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:  # noqa: ARG001
-    """The rows whose two most probable classes lie closest together.
+    """Picks the rows whose two most probable classes lie closest together.
 
-    Score p_(2) - p_(1), in float64. aggregate: "probs" or "metric", what is averaged over T passes. Memory O(N).
+    The score is p_(2) - p_(1), the second largest probability less the largest, in float64.
+
+    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
+        their mean; "metric" scores each pass and averages the scores.
     """
     return _largest(pool, batch_size, margin_scores(pool, aggregate=aggregate))
 
 
 @strategy("entropy", needs=("proba",), scores=entropy_scores, citation="Shannon 1948; Settles 2009, section 2.1")
 def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:  # noqa: ARG001
-    """The rows with the largest entropy of the class probabilities.
+    """Picks the rows with the largest entropy of the class probabilities.
 
-    Score -sum_c p_c log p_c in nats, in float64, 0 log 0 being 0. aggregate: "probs" or "metric", what is averaged
-    over T passes: entropy of the mean probability, or mean entropy. Memory O(N).
+    The score is -sum_c p_c log p_c in nats, in float64, where 0 log 0 is 0.
+
+    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
+        their mean; "metric" scores each pass and averages the scores.
     """
     return _largest(pool, batch_size, entropy_scores(pool, aggregate=aggregate))
 

@@ -284,15 +284,6 @@ def test_interrupt():
     os.close(writer)
 
 
-def test_strategies_are_listed(capsys):
-    code, out, _ = run(capsys, "strategies")
-    assert code == 0
-    for s in pyal.list_strategies():
-        assert f"\n{s.name}" in f"\n{out}"
-        assert s.summary in out
-        assert s.citation in out
-
-
 def test_doctor(capsys):
     code, out, err = run(capsys, "doctor")
     assert (code, err) == (0, "")

@@ -1,0 +1,83 @@
+"""pyal strategies: the list, and all that is documented of one."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from commands import refused, run
+
+import pyal
+from pyal.cli.strategies import explained
+from pyal.strategies import Strategy
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_all_are_listed_with_summary_and_source(capsys):
+    code, out, _ = run(capsys, "strategies")
+    assert code == 0
+    for s in pyal.list_strategies():
+        assert f"\n{s.name}" in f"\n{out}"
+        assert s.summary in out
+        assert s.citation in out
+
+
+@pytest.mark.parametrize("s", pyal.list_strategies(), ids=lambda s: s.name)
+def test_one_is_printed_whole(capsys, s):
+    code, out, err = run(capsys, "strategies", s.name)
+    assert (code, err) == (0, "")
+    for said in (*s.aliases, *s.needs, *s.needs_once_labeled, s.memory, s.citation):
+        assert said in out
+    for name, default in s.options.items():
+        assert words(f"{name}={default!r} {s.meanings[name]}") in words(out)
+    documented = words(inspect.getdoc(s.function))
+    for text in (*s.paragraphs, *(f"{name}: {meaning}" for name, meaning in s.meanings.items())):
+        assert words(text) in documented
+        documented = documented.replace(words(text), "", 1)
+    assert not documented.strip(), "part of the docstring is in no paragraph and no meaning"
+    for text in s.paragraphs:
+        assert words(text) in words(out)
+
+
+def test_an_alias_prints_the_same(capsys):
+    assert run(capsys, "strategies", "k_center") == run(capsys, "strategies", "coreset")
+
+
+def test_close_names_are_offered_for_an_unknown_one(capsys):
+    err = refused(capsys, "strategies", "probcovr")
+    assert err == "pyal: error: strategy 'probcovr' is unknown; did you mean 'probcover'?\n"
+
+
+def test_where_it_differs_stands_last(capsys):
+    assert run(capsys, "strategies", "coreset")[1].split("\n\n")[-1].startswith("Differs from its source")
+
+
+def test_options_without_a_meaning_keep_their_default():
+    def terse(pool, batch_size, *, rng, wanted, spread=0.5):  # noqa: ARG001
+        """Picks the first rows.
+
+            spread = none at all
+
+        spread: how far apart they lie
+            at least.
+        """
+        return pool.candidates[:batch_size]
+
+    assert explained(Strategy("terse", terse, memory="O(N)")).splitlines() == [
+        "terse",
+        "",
+        "Picks the first rows.",
+        "",
+        "needs   nothing but X",
+        "memory  O(N)",
+        "",
+        "    spread = none at all",
+        "",
+        "options",
+        "  wanted",
+        "  spread=0.5",
+        "      how far apart they lie at least.",
+    ]
