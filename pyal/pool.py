@@ -32,8 +32,8 @@ METRICS = ("euclidean", "cosine")
 class Inputs:
     """What `pyal.select` is told of the pool, as its caller wrote it; `pool` checks all of it.
 
-    The arguments of select and score that are not their own stand here and nowhere else: a new one is a field of this
-    class and of `Pool`.
+    The arguments that select and score share stand here and nowhere else. A new one becomes a field of this class and
+    of `Pool`.
     """
 
     X: Any
@@ -92,12 +92,17 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What a strategy is given, all of it checked. Arrays in it belong to the caller and are never written to.
+    """What a strategy is given, all of it checked. Its arrays belong to the caller and are never written to.
 
-    X: the rows, at norm 1 where metric="cosine". labeled, candidates: ascending int64 positions.
-    y: (len(labeled),) labels of the labelled rows in that order, or None; labels of other rows are not here.
-    proba: (N, C) or (T, N, C), on the host, or None. features: (N, h) or None. n_jobs: CPU threads, None for all.
-    carried: what strategies keep from one round of a loop for the next, by a name of theirs; empty in a single call.
+    X: the rows, at norm 1 where metric="cosine".
+    labeled: ascending int64 positions of the labelled rows.
+    candidates: ascending int64 positions of what may be picked.
+    y: (len(labeled),) labels of the labelled rows, in that order, or None. Labels of other rows are not here.
+    proba: (N, C) or (T, N, C), on the host, or None.
+    features: (N, h), or None.
+    n_jobs: CPU threads, None for all.
+    carried: what strategies keep from one round of a loop for the next, each under its own name; empty in a single
+        call.
     """
 
     X: Matrix
@@ -128,7 +133,7 @@ class Pool:
 
     @cached_property
     def n_classes(self) -> int | None:
-        """The columns of proba, else the number of classes among the labels (from 2 up), else None."""
+        """The number of columns of proba, else of classes among the labels where there are two or more, else None."""
         if self.proba is not None:
             return int(self.proba.shape[-1])
         seen = 0 if self.y is None else len(set(self.y.tolist()))
@@ -141,7 +146,7 @@ class Pool:
 
 
 def metric_checked(metric: Any) -> str:
-    """The metric, ValueError for one that is unknown."""
+    """The metric; a ValueError for one that is unknown."""
     if metric not in METRICS:
         raise ValueError(f"metric must be {' or '.join(map(repr, METRICS))}; got {metric!r}")
     return str(metric)

@@ -43,24 +43,29 @@ def select(
     random_state: Any = None,
     **inputs_and_options: Any,
 ) -> NDArray[np.int64]:
-    """Positions in X of the rows to label next: int64, distinct, in the order picked, never labelled.
+    """Positions in X of the rows to label next, (b,) int64: distinct, in the order picked, never labelled.
 
     X: (N, d) embeddings: NumPy, memmap, torch, CuPy, anything with DLPack, or the path of a .npy file.
-    y: (N,) labels with holes: NaN, None, pd.NA, masked, or -1 in an integer array means "not labelled".
+    y: (N,) labels with holes. NaN, None, pd.NA, a masked entry, or -1 in an integer array means "not labelled".
     strategy: a name out of `pyal.list_strategies()`, or a callable f(pool, batch_size, *, rng, **options).
-    batch_size: how many; more than there are candidates gives all of them and a UserWarning.
-    labeled: instead of y, positions or a boolean mask. candidates: positions or a boolean mask of what may be picked;
-    default: all that is not labelled. With neither y nor labeled nothing is labelled.
-    proba: (N, C) class probabilities, or (T, N, C) of T passes or committee members. features: (N, h) activations of
-    the current classifier, for the strategies that use them. metric: "cosine" normalises the rows of X once on entry.
-    random_state: None, int, Generator or RandomState (only drawn from). device: default where X lives; features follow.
-    n_jobs: CPU threads, None for all. options: the strategy's own, see its docstring.
+    batch_size: how many rows to pick. Where there are fewer candidates, all of them come back with a UserWarning.
+    random_state: None, an int, a Generator or a RandomState. The last two are drawn from and so move on.
+    labeled: positions or a boolean mask of the labelled rows, instead of y. With neither, nothing is labelled.
+    candidates: positions or a boolean mask of what may be picked. None: all that is not labelled.
+    proba: (N, C) class probabilities, or (T, N, C) of T stochastic passes or committee members.
+    features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
+    metric: "euclidean", or "cosine", which normalises the rows of X once on entry.
+    device: "cpu", "cuda" or "cuda:1". None: where X lives.
+    n_jobs: CPU threads. None: all that this process may use.
+    options: those of the strategy; `pyal strategies NAME` explains them.
 
-    The same random_state gives the same picks. Nothing is changed in place, no global random state is touched.
-    Raises ValueError or TypeError, saying what came and what was wanted, for shapes that do not fit, NaN or infinite
+    The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
+    Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise, and a normalised copy of X with
+    metric="cosine".
+
+    Raises ValueError or TypeError that says what came and what was wanted: for shapes that do not fit, NaN or infinite
     rows, zero rows with metric="cosine", no candidates, candidates that are labelled, an unknown strategy or option,
-    and an input that the strategy needs and did not get. Memory: O(N) beyond X unless `pyal.list_strategies()` says
-    otherwise; a normalised copy of X with metric="cosine".
+    and an input that the strategy needs and did not get.
 
     >>> select([[0.0], [1.0], [5.0]], labeled=[0], strategy="coreset", batch_size=2)
     array([2, 1])
@@ -85,10 +90,12 @@ def score(
     strategy: str = "entropy",
     **inputs_and_options: Any,
 ) -> NDArray[np.float64]:
-    """(N,) scores of the rows, higher is picked first, NaN where a row is not a candidate.
+    """Scores of the rows, (N,) float64: higher is picked first, and a row that is not a candidate has NaN.
 
-    For the strategies that score rows one by one: least_confidence, margin, entropy. The arguments are those of
-    `select`, and so are the errors; a strategy that picks rows jointly is a ValueError.
+    strategy: one that scores rows one by one: least_confidence, margin or entropy. For one that picks rows jointly a
+        ValueError names those that score.
+
+    All other arguments, and what is raised for them, are as for `select`.
 
     >>> score([[0.0], [1.0]], strategy="least_confidence", proba=[[0.5, 0.5], [1.0, 0.0]])
     array([0.5, 0. ])
@@ -118,10 +125,10 @@ def pick(
     rng: np.random.Generator,
     options: Mapping[str, Any],
 ) -> NDArray[np.int64]:
-    """What `select` returns, of a pool that is checked and has candidates; batch_size is at least 1.
+    """What `select` returns for a pool that is checked and has candidates; batch_size is at least 1.
 
-    Raises and warns as `select` does where the strategy lacks something, where fewer candidates are left than wanted
-    and where the strategy returns anything but that many distinct candidates.
+    It raises and warns as `select` does: where the strategy lacks something, where fewer candidates are left than
+    wanted, and where the strategy returns anything but that many distinct candidates.
     """
     named = resolved(strategy, options)
     named.check_needs(pool)

@@ -1,4 +1,4 @@
-"""Matrix by their ids or positions, as a loop's users write them."""
+"""Rows by their ids or positions, as a loop's users write them."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _split(
         self, X: NDArray[Any], y: NDArray[Any], validation: tuple[Any, Any] | None, rng: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
-        """Matrix to train on and rows to select by."""
+        """Rows to train on and rows to select by."""
         share = number(self.validation_fraction, "validation_fraction", low=-1e-300)
         given = (validation is not None) + (share > 0)
         if self.selection == "last":
@@ -173,7 +173,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return X[kept], y[kept], (X[held], y[held])
 
     def _placed(self, X: NDArray[Any]) -> Any:
-        """Matrix as the first layer takes them, a float32 tensor on the device."""
+        """Rows as the first layer takes them, a float32 tensor on the device."""
         import torch
 
         rows = as_matrix(((X - self.mean_) / self.scale_).astype(np.float32), device=self.device).array

@@ -1,10 +1,14 @@
-"""The compiled kernels, one public function each: arrays in, plain arrays out, on the device where X lives.
+"""The compiled kernels, one public function for each: arrays come in, plain arrays come out where X lives.
 
-X is anything `pyal.arrays.as_matrix` takes, or a `Matrix` that is passed on unchecked. On the CPU the outputs are NumPy
-arrays, on a GPU torch tensors; positions are int64, squared distances float32, or float64 where X is (and where
-float32 cannot hold the squares). `covered_by` and `candidates` are positions or boolean masks; `n_jobs` counts CPU
-threads (None: all that this process may use) and never changes an answer. Contracts, ties and numerics stand in
-csrc/kernels/*.hpp.
+X: whatever `pyal.arrays.as_matrix` takes. A `Matrix` is passed on unchecked.
+covered_by: positions or a boolean mask of the rows that count as chosen before the first pick.
+candidates: positions or a boolean mask of the rows that may be picked. None: all rows.
+random_state: None, an int, a Generator or a RandomState.
+n_jobs: CPU threads. None: all that this process may use. Their number never changes an answer.
+
+On the CPU outputs are NumPy arrays, on a GPU torch tensors. Positions are int64. Squared distances are float32, or
+float64 where X is, and where float32 cannot hold the squares. Every function raises ValueError or TypeError that names
+the argument. Contracts, ties and numerics stand in csrc/kernels/*.hpp.
 """
 
 from pyal.kernels.clustering import constrained_kmeans, kmeans, sup_scores

@@ -1,4 +1,4 @@
-"""k-means, free and constrained, and the D^2 sampling that seeds it."""
+"""k-means, free and constrained, and the scores of SUPClust."""
 
 from __future__ import annotations
 
@@ -47,11 +47,16 @@ def kmeans(
 ) -> tuple[Any, Any, float]:
     """Lloyd's k-means: (centers (k, d), assignment (n,), inertia), the best of n_init runs by inertia.
 
-    inertia is the sum of squared distances of the rows to their centres, and assignment is the nearest centre of those
-    returned. Starts from k-means++ picks, or from init (k, d). Stops after max_iter steps, or when the squared moves
-    of the centres sum to at most tol times the mean variance of the columns. Empty clusters are given the rows
-    farthest from their own centre, as long as there are rows off their centre. centers are float32, or float64 where
-    X is. Memory O(n + k d), and on CPUs with bfloat16 arithmetic up to 256 MB of rows, kept at 2 bytes per value.
+    inertia is the sum of squared distances of the rows to their centres, and assignment names the nearest of the
+    centres returned. An empty cluster is given the row farthest from its own centre, as long as a row is off its
+    centre. centers are float32, or float64 where X is. Memory: O(n + k d), and on CPUs with bfloat16 arithmetic up to
+    256 MB of rows, kept at 2 bytes per value.
+
+    n_clusters: k.
+    init: (k, d) first centres. None: picks of k-means++.
+    max_iter: it stops after this many steps.
+    tol: it also stops when the squared moves of the centres sum to at most tol times the mean variance of the columns.
+    n_init: how many runs are made, each from other picks.
 
     >>> kmeans([[0.0], [1.0], [9.0], [10.0]], 2, init=[[0.0], [9.0]])[1].tolist()
     [0, 0, 1, 1]
@@ -82,21 +87,24 @@ def constrained_kmeans(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Any, Any, float]:
-    """k-means under pairwise constraints: (centers (k, d), assignment (n,), inertia).
+    """k-means under pairwise constraints: (centers (k, d), assignment (n,), inertia), as from `kmeans`.
 
-    COP-KMeans, Wagstaff et al. 2001. labels: (n,) integers, -1 for rows without constraints. constraints:
-    "cannot_link" (rows of different label share no cluster), "must_link" (rows of one label share one), "both", or,
-    with labels=None, pairs of rows {"must_link": (p, 2), "cannot_link": (q, 2)}, either of which may be left out. In
-    every step the constrained rows are placed first, in one random order, what is linked together as one point, each
-    with the nearest centre that no constraint rules out, or all stay with their clusters if that is better, so that no
-    step adds to the inertia; the other rows go to the nearest centre. The assignment returned keeps the constraints and
-    belongs to the centres returned. Where nothing is constrained the result is that of `kmeans`, bit for bit.
+    The method is COP-KMeans (Wagstaff et al. 2001). Every step places the constrained rows first, in one random order.
+    Rows that are linked are placed together, as one point, at the nearest centre that no constraint rules out. If all
+    of them staying where they are is better, they stay, so that no step adds to the inertia. Then the other rows go to
+    their nearest centre. The assignment keeps the constraints and belongs to the centres returned. Where nothing is
+    constrained, the result is bit for bit what `kmeans` returns.
 
-    Labels can always be kept where there are at most n_clusters of them, pairs where each linked group has fewer than
-    n_clusters others to keep away from. A group for which no centre is left goes to the nearest one, and a UserWarning
-    names its rows. Pairs that contradict each other are a ValueError. Empty clusters are refilled with unconstrained
-    rows, or keep their centre. Other arguments and errors as for `kmeans`. Memory as for `kmeans`, up to 1024 k
-    distances (on a GPU 4096 k), and float64 means of what is constrained.
+    labels: (n,) integers, -1 for a row without constraints; None where constraints are pairs.
+    constraints: "cannot_link" (rows of different labels share no cluster), "must_link" (rows of one label share a
+        cluster), "both", or pairs of rows {"must_link": (p, 2), "cannot_link": (q, 2)}, of which either may be left
+        out.
+
+    n_clusters, init, max_iter and tol are as in `kmeans`. Labels can always be kept where there are at most n_clusters
+    of them, and pairs where each linked group has fewer than n_clusters others to keep away from. A group for which no
+    centre is left goes to the nearest one, and a UserWarning names its rows. Pairs that contradict each other are a
+    ValueError. Empty clusters are refilled with unconstrained rows, or keep their centre. Memory: as `kmeans`, up to
+    1024 k distances (4096 k on a GPU), and float64 means of what is constrained.
 
     >>> constrained_kmeans([[0.0], [1.0], [9.0]], 2, labels=[0, 1, -1], init=[[0.0], [9.0]], random_state=1)[1].tolist()
     [0, 1, 1]
@@ -201,10 +209,14 @@ def _means(X: Matrix, linked: Components) -> Matrix:
 
 
 def sup_scores(X: Any, centers: Any, assignment: Any, *, temperature: float = 1.0, n_jobs: int | None = None) -> Any:
-    """SUP scores, (n,): closeness of every row to the clusters other than its own (SUPClust, arXiv:2403.03741).
+    """SUP scores, (n,): how close every row lies to the clusters other than its own (SUPClust, arXiv:2403.03741).
 
-    1 / sum_j w_j |x - c_j| over the centres j other than assignment[i], w the softmax of -|c_own - c_j| / temperature;
-    distances Euclidean, not squared. centers: (k, d), k >= 2; assignment: (n,) in 0 .. k - 1. Memory O(n + k^2 + k d).
+    The score is 1 / sum_j w_j |x - c_j| over the centres j other than assignment[i], where w is the softmax of -|c_own
+    - c_j| / temperature. Distances are Euclidean, not squared. Memory: O(n + k^2 + k d).
+
+    centers: (k, d), with k at least 2.
+    assignment: (n,) in 0 .. k - 1, the cluster of every row.
+    temperature: above 0. The larger it is, the more equally the clusters count.
 
     >>> sup_scores([[0.0], [1.0]], [[0.0], [4.0]], [0, 0]).tolist()
     [0.25, 0.3333333333333333]

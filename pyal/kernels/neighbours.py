@@ -14,10 +14,12 @@ from pyal.kernels.matrices import checked_matrix, value_dtype
 def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None) -> tuple[Any, Any]:
     """The k nearest rows of X for every query: (sqdist (m, k), positions (m, k)), ascending.
 
-    Exact; squared Euclidean distances; ties go to the lower position. queries: (m, d); without them the rows of X
-    themselves (m = n), each without itself. groups: (n,) integers; then only rows of the same group are neighbours,
-    and rows of a negative group take no part. Missing neighbours are +inf and -1. Raises ValueError or TypeError
-    naming the argument. Memory: about 3k + 36 candidates per row besides the output.
+    Distances are squared Euclidean ones, and exact. Ties go to the lower position. A neighbour that is missing is +inf
+    and -1. Memory: about 3k + 36 candidates per row besides the output.
+
+    k: how many neighbours, at least 1.
+    queries: (m, d). None: the rows of X (then m = n), where no row is its own neighbour.
+    groups: (n,) integers. Only rows of one group are neighbours then, and rows of a negative group take no part.
 
     >>> knn([[0.0], [1.0], [3.0]], 1)[1].ravel().tolist()
     [1, 0, 1]
@@ -84,8 +86,11 @@ def _neighbours(
 def typicality(X: Any, k: int, *, groups: Any = None, squared: bool = True, n_jobs: int | None = None) -> Any:
     """Typicality of every row, (n,): 1 / (mean distance to its k nearest neighbours + 1e-5) (Hacohen et al. 2022).
 
-    The distance is the squared Euclidean one, or the plain one with squared=False. groups as in `knn`. The mean is
-    over the neighbours that there are; a row without any has +inf. Memory: (n, k) of `knn`.
+    The mean is taken over the neighbours that there are, and a row without any has +inf. Memory: (n, k), as for `knn`.
+
+    k: how many neighbours, at least 1.
+    groups: as in `knn`.
+    squared: whether the distances are squared Euclidean ones or plain ones.
 
     >>> bool(np.argmax(typicality([[0.0], [1.0], [3.0]], 2)) == 1)
     True
@@ -109,9 +114,13 @@ def _dtype_name(a: Any) -> str:
 def purity_radius(X: Any, assignment: Any, alpha: float = 0.95, *, n_jobs: int | None = None) -> float:
     """The largest Euclidean radius (not squared) whose open ball is pure for a share alpha of the rows.
 
-    Pure: only rows of its own cluster. assignment: (n,) integers, for instance of k-means. This is ProbCover's choice
-    of its radius (Yehuda et al. 2022), exact: the (1 - alpha) quantile of the distances to the nearest row of another
-    cluster. +inf with a single cluster. Memory O(n).
+    A ball is pure where it holds only rows of its centre's cluster. ProbCover chooses its radius so (Yehuda et al.
+    2022);
+    here it is exact: the (1 - alpha) quantile of the distances to the nearest row of another cluster. With a single
+    cluster it is +inf. Memory: O(n).
+
+    assignment: (n,) integers, the cluster of every row.
+    alpha: a share in (0, 1].
 
     >>> purity_radius([[0.0], [1.0], [4.0]], [0, 0, 1], alpha=0.5)
     3.0

@@ -23,12 +23,14 @@ def d2_sampling(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Any:
-    """k-means++ picks, (b,) positions: each with probability proportional to its squared distance to what is chosen.
+    """k-means++ picks, (b,) positions: each is drawn in proportion to its squared distance to what is chosen.
 
-    With q (n, C) the rows are the outer products q_i x X_i, never formed: that is BADGE (Ash et al. 2020,
-    arXiv:1906.03671). covered_by counts as chosen. With nothing covered the first pick is the row of largest norm, or
-    one drawn uniformly (first="uniform"). Where all distances are 0 a candidate is drawn uniformly. q is computed
-    with in float32, or float64 where X is. random_state: None, int, Generator or RandomState. Memory O(n + 65 b).
+    Where all distances are 0, a candidate is drawn uniformly. Memory: O(n + 65 b).
+
+    batch_size: b, how many rows to pick.
+    q: (n, C). With it the rows are the outer products q_i x X_i, which are never formed: this is BADGE (Ash et al.
+        2020, arXiv:1906.03671). They are computed with in float32, or in float64 where X is.
+    first: the first pick where nothing is covered: "largest" is the row of the largest norm, "uniform" is drawn.
 
     >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
     [2, 0]

@@ -104,7 +104,7 @@ def _split_confused(
 
 
 def _confusing(classes: NDArray[np.int64]) -> int:
-    """Matrix whose class is not the most frequent one."""
+    """Rows whose class is not the most frequent one."""
     return len(classes) - int(np.bincount(classes).max()) if len(classes) else 0
 
 

@@ -86,7 +86,7 @@ def test_constrained_assign_of_several_blocks(engine):
 
 
 def test_kmeans_assign_with_fixed_rows(engine, dtype):
-    """Matrix are fixed, fixed elsewhere and freed from call to call, and centres move: bounds and sums must follow."""
+    """Rows are fixed, fixed elsewhere and freed from call to call, and centres move: bounds and sums must follow."""
     rng = np.random.default_rng(0)
     X = kernels.checked_matrix(put(integers(2500, 9, seed=3), dtype, engine))
     exact, k, value = integers(2500, 9, seed=3), 11, "float64" if dtype == "float64" else "float32"

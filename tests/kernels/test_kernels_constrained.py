@@ -49,7 +49,7 @@ def linked_groups(n: int, must: np.ndarray, cannot: np.ndarray) -> np.ndarray:
 
 
 def violated(labels: np.ndarray, assignment: np.ndarray, constraints: str) -> set[int]:
-    """Matrix that share a cluster with another label, or do not share one with their own, as constraints forbid."""
+    """Rows that share a cluster with another label, or do not share one with their own, as constraints forbid."""
     rows = np.flatnonzero(labels >= 0)
     same_label = labels[rows][:, None] == labels[rows]
     same_cluster = assignment[rows][:, None] == assignment[rows]

@@ -211,7 +211,7 @@ def test_equal_rows_in_order(engine):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_equal_rows_among_others_go_lowest_first(engine, dtype):
-    """Matrix that are equal have equal gains, however a kernel came to know them."""
+    """Rows that are equal have equal gains, however a kernel came to know them."""
     for seed in range(48):
         rng = np.random.default_rng(seed)
         d = (2, 5, 16, 64)[seed % 4]

@@ -141,7 +141,7 @@ def test_equal_rows_have_equal_kernels(engine, dtype, arguments):
 
 @pytest.mark.parametrize("angle", [0.0, 1e-13, 1e-9, 1e-5, 0.1, 1.5, np.pi - 1e-2, np.pi - 1e-6, np.pi - 1e-10, np.pi])
 def test_angles_that_arccos_would_lose(engine, angle):
-    """Matrix at a known angle: the kernel of one layer is its formula in that angle, to an ulp or two of double."""
+    """Rows at a known angle: the kernel of one layer is its formula in that angle, to an ulp or two of double."""
     near, small = angle < 2, min(angle, np.pi - angle)
     X = np.array([[1.0, 0.0], [1.0 if near else -1.0, np.tan(small)]])
     small = np.arctan(X[1, 1])

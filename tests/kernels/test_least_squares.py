@@ -17,7 +17,7 @@ EPS = np.finfo(float).eps
 
 
 def problem(n: int, d: int, classes: int = 3, *, seed: int = 0, decay: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix whose columns, turned, span `decay` decades; one-hot targets."""
+    """Rows whose columns, turned, span `decay` decades; one-hot targets."""
     rng = np.random.default_rng(seed)
     turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
     X = rng.standard_normal((n, d)) * 10.0 ** (-decay * np.arange(d) / d) @ turn
