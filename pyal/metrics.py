@@ -19,10 +19,13 @@ Array = NDArray[np.float64]
 def aubc(acc: Any, n_labels: Any = None, *, mode: str = "mean", start: int = 0) -> Array:
     """(S,) area under the budget curve of each seed, in the units of acc.
 
-    acc: (S, R). n_labels: (R,), rising; only mode="trapz" needs it. mode: "mean", the plain mean over the rounds, or
-    "trapz", the integral over the labels divided by their range, the only meaningful one where batches differ in size.
-    start: how many of the first rounds are left out. Raises ValueError or TypeError for what does not fit; "trapz"
-    needs two rounds. Memory O(S R).
+    acc: (S, R).
+    n_labels: (R,), rising; only mode="trapz" needs it.
+    mode: "mean" is the plain mean over the rounds. "trapz" is the integral over the labels divided by their range, the
+        only meaningful one where batches differ in size; it needs two rounds.
+    start: how many of the first rounds are left out.
+
+    Raises ValueError or TypeError for what does not fit. Memory: O(S R).
 
     >>> aubc([[0.5, 0.7, 0.9]]).round(3).tolist()
     [0.7]
@@ -48,13 +51,20 @@ def aubc(acc: Any, n_labels: Any = None, *, mode: str = "mean", start: int = 0) 
 def label_efficiency(
     acc: Any, acc_random: Any, n_labels: Any, target: float, *, n_labels_random: Any = None, interpolate: bool = True
 ) -> float:
-    """The labels that random needs to reach `target`, divided by those that the method needs: above 1 is good.
+    """The labels that random needs to reach `target`, divided by the labels that the method needs: above 1 is good.
 
-    acc: (S, R) of the method. acc_random: (S', R') of random. n_labels: (R,); n_labels_random: (R',), default the same.
-    target: in the units of acc. Both curves are averaged over the seeds and made monotone by a running maximum.
-    interpolate: linearly between rounds; False counts whole rounds, the literal definition. NaN where one of them never
-    reaches the target, or has a NaN before it does. Raises ValueError or TypeError for what does not fit. Memory O(R).
-    Source: Best Practices in Pool-based Active Learning for Image Classification (2021), appendix A.12.
+    Both curves are averaged over the seeds and made monotone by a running maximum. The result is NaN where one of them
+    never reaches the target, or has a NaN before it does.
+
+    acc: (S, R) of the method.
+    acc_random: (S', R') of random.
+    n_labels: (R,) of the method.
+    target: in the units of acc.
+    n_labels_random: (R',) of random. None: n_labels.
+    interpolate: whether to interpolate linearly between rounds. False counts whole rounds, the literal definition.
+
+    Raises ValueError or TypeError for what does not fit. Memory: O(R). Source: Best Practices in Pool-based Active
+    Learning for Image Classification (2021), appendix A.12.
 
     >>> label_efficiency([[0.5, 0.9]], [[0.4, 0.6]], [10, 20], 0.6)
     1.6
@@ -71,10 +81,16 @@ def label_efficiency(
 def effective_budget_ratio(acc: Any, acc_random: Any, n_labels: Any, *, weight: str = "labels") -> float:
     """The share of the budget, 0 to 1, at which the method beats random by more than one standard deviation of random.
 
-    acc: (S, R). acc_random: (S', R). n_labels: (R,). weight: "labels", a round counts by the labels that it stands for
-    (half the way to each neighbour), or "rounds", all count the same. The deviation is that of the sample, ddof=1; one
-    seed of random has none, and the result is NaN. Raises ValueError or TypeError for what does not fit. Memory O(R).
-    Source: NTKCPL, Wen et al. 2023, arXiv:2306.04099, table 2.
+    The deviation is the sample's (ddof=1). One seed of random has none, and then the result is NaN.
+
+    acc: (S, R) of the method.
+    acc_random: (S', R) of random.
+    n_labels: (R,).
+    weight: "labels" counts a round by the labels that it stands for (half the way to each neighbour), "rounds" counts
+        all rounds alike.
+
+    Raises ValueError or TypeError for what does not fit. Memory: O(R). Source: NTKCPL, Wen et al. 2023,
+    arXiv:2306.04099, table 2.
 
     >>> effective_budget_ratio([[0.5, 0.9, 0.9]], [[0.4, 0.6, 0.8], [0.6, 0.7, 0.9]], [10, 20, 60])
     0.5
@@ -97,7 +113,10 @@ def effective_budget_ratio(acc: Any, acc_random: Any, n_labels: Any, *, weight: 
 def active_learning_gain(acc: Any, acc_random: Any) -> Array:
     """(R,) by how much the method is better than random after each round, both averaged over the seeds.
 
-    acc: (S, R). acc_random: (S', R). Raises ValueError or TypeError for what does not fit. Memory O(R).
+    acc: (S, R) of the method.
+    acc_random: (S', R) of random.
+
+    Raises ValueError or TypeError for what does not fit. Memory: O(R).
 
     >>> active_learning_gain([[0.5, 0.75]], [[0.5, 0.5]]).tolist()
     [0.0, 0.25]
@@ -109,8 +128,12 @@ def active_learning_gain(acc: Any, acc_random: Any) -> Array:
 def balanced_accuracy(y: Any, y_pred: Any) -> float:
     """The mean over the classes in y of the share of their rows that y_pred has right (recall), 0 to 1.
 
-    y, y_pred: (n,) classes of any kind; a class that only y_pred has counts only as the error that it is. Raises
-    ValueError for shapes that do not fit and where there is no row. Memory O(n). `standard_error` gives the spread.
+    A class that only y_pred has counts only as the error that it is. `standard_error` gives the spread over seeds.
+
+    y: (n,) classes of any kind.
+    y_pred: (n,) classes of the same kind.
+
+    Raises ValueError for shapes that do not fit and where there is no row. Memory: O(n).
 
     >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 1, 1]).__round__(3)
     0.833
@@ -149,8 +172,12 @@ def standard_error(acc: Any) -> Array:
 def paired_p_values(acc: Any, acc_other: Any) -> Array:
     """(R,) p-values of two-sided t-tests after each round, the seeds being the pairs; 1 where all pairs are equal.
 
-    acc, acc_other: (S, R), row s of both from one seed. With one seed there is no test: NaN. Raises ValueError or
-    TypeError for what does not fit. Memory O(S R).
+    With one seed there is no test, and the result is NaN.
+
+    acc: (S, R) of a method.
+    acc_other: (S, R) of another; row s of both is from the same seed.
+
+    Raises ValueError or TypeError for what does not fit. Memory: O(S R).
 
     >>> paired_p_values([[0.5], [0.6], [0.9]], [[0.4], [0.6], [0.7]]).round(3).tolist()
     [0.225]
@@ -173,11 +200,14 @@ def paired_p_values(acc: Any, acc_other: Any) -> Array:
 def pairwise_penalty_matrix(acc: Any, *, alpha: float = 0.05) -> Array:
     """(K, K): entry [i, j] is the share of rounds at which method i beats method j significantly, 0 to 1.
 
-    acc: (K, S, R), or a list of K arrays (S, R), seed s being the same in all. A win is a higher mean and a two-sided
-    paired t-test over the seeds below alpha. Matrices of several data sets are added; the mean of a column then says
-    how much its method is beaten, less being better. NaN where a pair has a NaN. Raises ValueError or TypeError for
-    what does not fit and for one seed, which nothing can be tested with. Memory O(K S R).
-    Source: BADGE, Ash et al. 2020, arXiv:1906.03671, section 4.
+    A win is a higher mean and a two-sided paired t-test over the seeds below alpha. The entry is NaN where a pair has a
+    NaN. Matrices of several data sets are added; the mean of a column then says how often its method is beaten.
+
+    acc: (K, S, R), or a list of K arrays (S, R). Seed s is the same in all.
+    alpha: the level of the test.
+
+    Raises ValueError or TypeError for what does not fit and for one seed, which nothing can be tested with. Memory: O(K
+    S R). Source: BADGE, Ash et al. 2020, arXiv:1906.03671, section 4.
 
     >>> pairwise_penalty_matrix([[[0.9], [0.8], [0.9]], [[0.1], [0.2], [0.2]]]).tolist()
     [[0.0, 1.0], [0.0, 0.0]]

@@ -1,6 +1,6 @@
 """Pictures of learning curves and of picks. They need matplotlib, show nothing and leave its global state alone.
 
-Every function returns the Axes that it has drawn on: those that it was given, or those of a new Figure, which
+Every function returns the Axes that it has drawn on: the given ones, or those of a new Figure, which
 `axes.figure.savefig(...)` writes with or without a display.
 """
 
@@ -25,8 +25,15 @@ def learning_curves(
 ) -> Any:
     """Axes with the mean over the seeds of each method, and a band of one standard deviation where there are seeds.
 
-    curves: name to acc (S, R); "random" is drawn black and dashed. n_labels: (R,). axes: to draw on, default a new
-    Figure. A NaN leaves a gap. Raises ImportError without matplotlib, ValueError or TypeError for what does not fit.
+    A NaN leaves a gap.
+
+    curves: name to acc (S, R). "random" is drawn black and dashed.
+    n_labels: (R,).
+    axes: what to draw on. None: a new Figure.
+    ylabel: of the axis.
+    title: of the Axes.
+
+    Raises ImportError without matplotlib, ValueError or TypeError for what does not fit.
 
     >>> axes = learning_curves({"random": [[0.5, 0.6]], "margin": [[0.5, 0.7]]}, [10, 20])
     >>> [line.get_label() for line in axes.lines]
@@ -53,8 +60,14 @@ def gain_curves(
 ) -> Any:
     """Axes with what each method gains over the control, mean and standard error over the seeds, which are paired.
 
-    curves: name to acc (S, R), row s of all from the same seed, `control` among the names. n_labels: (R,). axes: to
-    draw on, default a new Figure. Raises as `learning_curves` does, and ValueError where the control is missing.
+    curves: name to acc (S, R). Row s of all is from the same seed, and the control is among the names.
+    n_labels: (R,).
+    control: the name of what the others are compared with.
+    axes: what to draw on. None: a new Figure.
+    ylabel: of the axis. "": it says what the gain is over.
+    title: of the Axes.
+
+    Raises as `learning_curves` does, and ValueError where the control is missing.
 
     >>> axes = gain_curves({"random": [[0.5, 0.5]], "margin": [[0.5, 0.75]]}, [10, 20])
     >>> axes.lines[-1].get_ydata().tolist()
@@ -91,11 +104,20 @@ def pool_map(
 ) -> Any:
     """Axes with the pool in two dimensions, its picks on top, and what was labelled before.
 
-    X: (N, d), shown by its first two principal components (two columns as they are, one against 0), unless coordinates
-    (N, 2) are given, such as those of UMAP. picks: positions in X, in the order picked, which their colour shows.
-    y: (N,) classes that colour the rows. labeled: positions or mask. Of more than 20,000 rows the background is a
-    random sample (random_state), said on the axes; picks and labelled rows are all shown. Raises ImportError without
-    matplotlib, ValueError or TypeError for what does not fit. Memory O(N), and PCA's copy of X.
+    Of more than 20,000 rows the background is a random sample, and the Axes say so; picks and labelled rows are all
+    shown.
+
+    X: (N, d), shown by its first two principal components. Two columns are shown as they are, one against 0.
+    picks: positions in X, in the order picked, which their colour shows.
+    y: (N,) classes that colour the rows.
+    labeled: positions or a boolean mask.
+    coordinates: (N, 2) to be shown instead of the components, from UMAP for instance.
+    axes: what to draw on. None: a new Figure.
+    title: of the Axes.
+    random_state: draws the sample.
+
+    Raises ImportError without matplotlib, ValueError or TypeError for what does not fit. Memory: O(N), and PCA's copy
+    of X.
 
     >>> axes = pool_map([[0.0, 1.0], [2.0, 0.0], [3.0, 3.0]], [2])
     >>> len(axes.collections)
@@ -132,8 +154,10 @@ def pool_map(
 def comparison_figure(found: Comparison, column: str = "accuracy") -> Any:
     """A matplotlib Figure of a simulation: learning curves on the left, gain over random on the right.
 
-    found: what `pyal.simulate` returns. column: of its table. Raises ImportError without matplotlib, ValueError where
-    no seed is finished by all strategies.
+    found: what `pyal.simulate` returns.
+    column: the column of its table that is drawn.
+
+    Raises ImportError without matplotlib, ValueError where no seed is finished by all strategies.
     """
     if not found.seeds:
         raise ValueError("no seed is finished by all strategies: there is nothing to draw")

@@ -20,7 +20,7 @@ _RIDGE = 1e-2  # times tr(X'X) / d
 def principal_components(pool: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(mean (d,), components (k, d)) of the rows, by variance, from the covariance in float64.
 
-    Each component's entry of largest size is positive. Memory O(d^2), blocks of rows.
+    Of each component the entry of largest size is positive. Memory: O(d^2) and blocks of rows.
     """
     n, d = pool.shape
     mean = sum((pool[part].astype(np.float64).sum(0) for part in row_blocks(n, d)), np.zeros(d)) / n
@@ -37,23 +37,25 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Softmax regression without iterations: W = argmin |X W - log(Y + epsilon)|, probabilities softmax(x W).
 
     Y (n, C) is one-hot. Since log(Y + epsilon) = log(epsilon) + (log1p(epsilon) - log(epsilon)) Y, the predicted class
-    is that of least squares on Y, whatever epsilon is, and the probabilities are softmax(73.68 x W_onehot) for 1e-32:
-    epsilon is an inverse temperature, and these are peaked. Where X has not full column rank W is the solution of least
-    norm. No iterations, no randomness. Around as many rows as columns the fit interpolates and accuracy dips; "ridge"
-    does not.
+    is the one that least squares on Y predicts, whatever epsilon is. The probabilities are softmax(73.68 x W_onehot)
+    for 1e-32: epsilon is an inverse temperature, and these are peaked. Where X lacks full column rank, W is the
+    solution of least norm. Where there are about as many rows as columns, the fit interpolates and accuracy dips;
+    "ridge" does not. Nothing is random.
 
-    solver: how (X'X)^-1 X' is applied, in float64 and from a QR factor of X: "solve" (triangular), "inv" (explicit
-    inverse of X'X), "pinv" (singular values of X; those up to max(n, d) eps times the largest count as 0: NumPy's
-    lstsq), "ridge" ((X'X + alpha I)^-1). "solve" and "inv" turn to "pinv" where X has fewer rows than columns or an
-    estimated reciprocal condition up to max(n, d) eps. LAPACK often raises nothing there, so this is looked at each
-    time; all three give the same W up to rounding.
-    pca: number of principal components that X is reduced to, of the rows given to `fit` as `pool`, else of X itself.
-    epsilon: > 0. fit_intercept: append a column of ones (which "ridge" shrinks like the others).
-    alpha: of "ridge"; None: 1e-2 tr(X'X) / d.
+    solver: how (X'X)^-1 X' is applied, in float64 and from a QR factor of X. "solve" solves triangular systems, "inv"
+        inverts X'X, "pinv" takes the singular values of X, of which those up to max(n, d) eps times the largest count
+        as 0 (NumPy's lstsq), and "ridge" takes (X'X + alpha I)^-1. "solve" and "inv" turn to "pinv" where X has fewer
+        rows than columns or an estimated reciprocal condition up to max(n, d) eps. LAPACK often raises nothing there,
+        so each fit looks at it; all three give the same W up to rounding.
+    pca: the number of principal components that X is reduced to. None: X is taken as it is. They are those of `pool`
+        where `fit` is given one, else of X.
+    epsilon: above 0.
+    fit_intercept: whether to append a column of ones, which "ridge" shrinks like the others.
+    alpha: of "ridge". None: 1e-2 tr(X'X) / d.
 
-    After `fit`: classes_, coef_ (C, d) and intercept_ (C,) with W = coef_.T, rank_, alpha_ (0 without ridge), and with
-    pca mean_ (d,) and components_ (k, d). Memory O(d^2 + d C), whatever n is. Coello de Portugal 2023, Active Learning
-    for Semi-Supervised Image Classification (master's thesis, Hildesheim).
+    After `fit` there are classes_, coef_ (C, d) and intercept_ (C,) with W = coef_.T, rank_, alpha_ (0 without ridge),
+    and with pca mean_ (d,) and components_ (k, d). Memory: O(d^2 + d C), whatever n is. Source: Coello de Portugal
+    2023, Active Learning for Semi-Supervised Image Classification (master's thesis, Hildesheim).
 
     >>> head = ClosedFormSoftmax().fit([[0.0, 1.0], [1.0, 0.0], [1.0, 0.1]], ["cat", "dog", "dog"])
     >>> head.partial_fit([[0.1, 1.0]], ["bird"]).predict([[1.0, 0.2]]).tolist()
@@ -75,7 +77,7 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
 
     def fit(self, X: Any, y: Any, pool: Any = None) -> ClosedFormSoftmax:
-        """Fits X (n, d) and labels y (n,); with pca, in the principal components of pool (N, d), labelled or not."""
+        """Fits X (n, d) and labels y (n,). With pca, pool (N, d) gives the principal components, labelled or not."""
         X, y = checked_X_y(self, X, y, first=True)
         self._check_parameters()
         self._reduce_to(X, pool)
@@ -84,12 +86,12 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> ClosedFormSoftmax:
-        """Takes in further rows X (m, d) with labels y (m,), O(d^2 + d C) each: equal to a fit of all rows so far.
+        """Takes in further rows X (m, d) with labels y (m,), in O(d^2 + d C) a row; this equals a fit of all rows.
 
-        Labels may be new; so may `classes`, which adds them before they turn up. The principal components stay those
-        of `fit`. With solver="ridge" and alpha=None every call is a fit anew, O(d^3), as alpha changes with every row:
-        give alpha where that matters. The parameters are those of the fit that this continues. How rounding is kept
-        from piling up stands in `pyal.least_squares.LeastSquares`.
+        Labels may be new, and `classes` may add classes before they turn up. Principal components and parameters stay
+        as at the `fit` that this continues. With solver="ridge" and alpha=None every call fits all rows again, in
+        O(d^3), as alpha
+        changes with every row: give alpha where that matters. `LeastSquares` says how rounding is kept from piling up.
         """
         first = not hasattr(self, "classes_")
         X, y = checked_X_y(self, X, y, first=first)

@@ -52,7 +52,10 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Any:
-        """Trains anew on X (n, d) and labels y (n,); validation: (X, y), with selection="best_val" only."""
+        """Trains from fresh weights on X (n, d) and labels y (n,).
+
+        validation: (X, y) that selection="best_val" selects by.
+        """
         X, y = checked_X_y(self, X, y, first=True)
         recipe, rng = self._recipe(), generator(self.random_state)
         X, y, held_out = self._split(X, y, validation, rng)
@@ -208,23 +211,31 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class LinearHead(_Probe):
     """Softmax regression trained by gradient steps: a linear probe on frozen features.
 
-    optimizer: "sgd" (Nesterov, lr 2.5 falling to 0 along a cosine, weight decay 3e-4, batches of at most 100 rows:
-    TypiClust, Hacohen et al. 2022) or "adamw" (lr 1e-3, weight decay 1e-2, batches of 32); lr, weight_decay and
-    batch_size overrule these. Both for 400 epochs. loss: "ce", or "mse": half the squared
-    distance to the one-hot label, as the theory of neural tangent kernels has it (lr 0.5).
-    standardize: centre the rows and divide all by one number, so that the training rows' mean squared norm is 1. lr 2.5
-    is meant for rows of norm 1: on raw features of large norm it swings (a linear head on the digits loses 0.05 to 0.15
-    of accuracy, an MLP ends at chance), and columns scaled one by one lose too where labels are few.
-    dropout: probability, of the inputs of the output layer; lr of "sgd" then starts as much lower, unless it is given.
-    drop_last: leave the last batch out where it is not full; one of a single row is always left out, as long as there
-    are others (and batch_size is not 1).
-    selection: "last" keeps the weights of the last epoch; "best_val" those of least loss on validation rows, given to
-    `fit` or taken from its rows (validation_fraction), and stops after patience epochs without a smaller one.
-    device: "cpu" (None) or "cuda". random_state: None, int, numpy Generator or RandomState; torch's own generator is
-    neither read nor moved. Training takes one thread of torch while steps are small.
+    optimizer: "sgd" takes Nesterov steps with lr 2.5 falling to 0 along a cosine, weight decay 3e-4 and batches of at
+        most 100 rows (TypiClust, Hacohen et al. 2022). "adamw" takes lr 1e-3, weight decay 1e-2 and batches of 32.
+    lr: overrules the optimizer's learning rate.
+    weight_decay: overrules the optimizer's weight decay.
+    momentum: of "sgd".
+    epochs: passes over the rows.
+    batch_size: overrules the optimizer's batch size.
+    loss: "ce", the cross-entropy, or "mse", half the squared distance to the one-hot label, as in the theory of neural
+        tangent kernels (lr 0.5).
+    dropout: probability with which an input of the output layer is dropped. lr of "sgd" then starts as much lower,
+        unless it is given.
+    drop_last: whether to leave the last batch out where it is not full. A last batch of a single row is always left
+        out, as long as there are others and batch_size is not 1.
+    selection: "last" keeps the weights of the last epoch, "best_val" the weights of least loss on validation rows.
+    validation_fraction: the share of the rows given to `fit` that "best_val" selects by, where `fit` gets no others.
+    patience: "best_val" stops after this many epochs without a smaller loss.
+    standardize: whether to centre the rows and divide all by one number, so that the training rows' mean squared norm
+        is 1. lr 2.5 is meant for such rows. On raw features of large norm it swings: a linear head on the digits loses
+        0.05 to 0.15 of accuracy, an MLP ends at chance. Columns scaled one by one lose too where labels are few.
+    device: "cpu" (None) or "cuda".
+    random_state: None, an int, a Generator or a RandomState. torch's own generator is neither read nor moved.
 
-    After `fit`: classes_, n_iter_ epochs run, best_epoch_, n_validation_ labels used for selection, mean_, scale_.
-    Raises ValueError where training diverges. Memory O(n d).
+    After `fit` there are classes_, n_iter_ (epochs run), best_epoch_, n_validation_ (labels used for selection), mean_
+    and scale_. Training takes one thread of torch while steps are small. Raises ValueError where training diverges.
+    Memory: O(n d).
 
     >>> head = LinearHead(random_state=0).fit([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
     >>> head.predict([[0.9, 0.2]]).tolist()
@@ -250,9 +261,13 @@ class LinearHead(_Probe):
 
 
 class MLPHead(_Probe):
-    """A multilayer perceptron on frozen features: ReLU layers of hidden_layer_sizes, by default one of 512.
+    """A multilayer perceptron on frozen features, with ReLU layers.
 
-    Everything else is that of `LinearHead`; dropout is of the last hidden activations, which `features` returns.
+    hidden_layer_sizes: hidden units of each layer.
+    dropout: probability with which an activation of the last hidden layer is dropped. `features` returns these
+        activations, none of them dropped.
+
+    All else is as in `LinearHead`.
 
     >>> head = MLPHead(hidden_layer_sizes=(8,), random_state=0).fit([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
     >>> head.features([[0.9, 0.2]]).shape

@@ -1,8 +1,9 @@
 """Training of small fully connected networks on features, in torch but without its modules: forward, backward and step.
 
 A few hundred rows make steps of a few thousand numbers each, where modules, autograd and optimiser objects would take
-most of the time. All parameters are one flat float32 vector, every layer's weights (out, in) and biases (out,) views of
-it. Randomness is drawn by NumPy, so that the CPU and a GPU start and shuffle alike and torch's generator is left alone.
+most of the time. All parameters are one flat float32 vector; the weights (out, in) and biases (out,) of every layer are
+views of it. NumPy draws all random numbers, so that the CPU and a GPU start and shuffle alike and torch's generator is
+left alone.
 """
 
 from __future__ import annotations

@@ -23,14 +23,21 @@ def recursive_least_squares(
     X: Any, targets: Any, *, root: Any, coef: Any, rank: int, basis: Any = None, scale: float = 0.0,
     n_jobs: int | None = None,
 ) -> tuple[int, int, float]:  # fmt: skip
-    """How many rows of X a least-squares fit has taken in, the rank and the scale after them: (taken, rank, scale).
+    """How many rows of X a least-squares fit has taken in, and its rank and scale after them: (taken, rank, scale).
 
-    The fit is changed in place, by updates of O(d^2 + d C) a row in double (Greville 1960, Potter 1963). coef (C, d):
-    the minimum-norm map to the targets (m, C). root (d, d): its first rank rows R have R'R = pinv(Z'Z), Z all rows so
-    far. basis (d, d): its first rank rows are an orthonormal basis of the rows of Z; without it rank must be d. scale:
-    the largest norm of a row of Z. All three are C-contiguous float64 arrays where X lives. taken is smaller than m
-    where row taken may or may not lie in the span of the earlier ones, up to rounding; it and what follows are then for
-    a fit anew. Raises ValueError or TypeError naming the argument. Memory O(d^2 / 64).
+    The fit is changed in place, by updates of O(d^2 + d C) a row in double (Greville 1960, Potter 1963). With Z the
+    rows that it has taken in so far:
+
+    targets: (m, C), those of the rows of X.
+    root: (d, d). Its first `rank` rows R have R'R = pinv(Z'Z).
+    coef: (C, d), the minimum-norm map to the targets.
+    rank: of Z.
+    basis: (d, d). Its first `rank` rows are an orthonormal basis of the rows of Z. None: rank must be d.
+    scale: the largest norm of a row of Z.
+
+    root, coef and basis are C-contiguous float64 arrays where X lives. taken is smaller than m where rounding would
+    decide whether row number `taken` lies in the span of the earlier ones: this row and those after it then need a fit
+    of all rows. Memory: O(d^2 / 64).
 
     >>> root, basis, coef = np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((1, 2))
     >>> recursive_least_squares([[2.0, 0.0], [0.0, 4.0]], [[1.0], [3.0]], root=root, basis=basis, coef=coef, rank=0)
@@ -103,16 +110,19 @@ def compressed(X: Array, Y: Array) -> tuple[Array, Array]:
 class LeastSquares:
     """The minimum-norm least-squares map coef (C, d) of rows X (n, d) to targets Y (n, C), to which rows can be added.
 
-    method: how the normal equations are solved where X has full column rank: "solve" from a triangular factor of X,
-    "inv" by the explicit inverse of X'X, "pinv" by the singular values of X, of which those up to max(n, d) eps times
-    the largest count as 0. The first two end in the third where the factor's estimated reciprocal condition is at most
-    max(n, d) eps. ridge: the multiple lambda of the identity that is added to X'X; with relative=True lambda is
-    ridge tr(X'X) / d.
+    X and Y must be finite. Memory: O(d^2 + d C), whatever n is.
 
-    `add` costs O(d^2 + d C) a row, and equals a fit of all rows. It fits anew in O(d^3) where a row lies so close to
-    the span of the others that rounding decides the rank, where norms leave 1e-140 .. 1e140, and every d rows or so,
-    which keeps rounding from piling up; and always where lambda is relative, as it changes with every row. X and Y must
-    be finite. Memory O(d^2 + d C) whatever n is.
+    method: how the normal equations are solved where X has full column rank. "solve" takes a triangular factor of X,
+        "inv" the explicit inverse of X'X, "pinv" the singular values of X, of which those up to max(n, d) eps times the
+        largest count as 0. The first two turn to the third where the factor's estimated reciprocal condition is at most
+        max(n, d) eps.
+    ridge: lambda, the multiple of the identity that is added to X'X.
+    relative: whether lambda is ridge tr(X'X) / d instead.
+
+    `add` costs O(d^2 + d C) a row and equals a fit of all rows. Now and then it does fit all rows again, in O(d^3):
+    where a row lies so close to the span of the others that rounding decides the rank, where norms leave 1e-140 ..
+    1e140, and every d rows or so, which keeps rounding from piling up. With relative=True it always does, as lambda
+    changes with every row.
     """
 
     def __init__(

@@ -22,9 +22,12 @@ def lloyd(
 ) -> tuple[Any, Any, float]:
     """(centers (k, d), assignment (n,), inertia) from the given centres, which are of X's value type and device.
 
-    assign runs the kernel kmeans_assign on X. Stops when the squared moves of the centres sum
-    to at most tol times the mean variance of the columns; mean_sqnorm is the mean of |x|^2.
-    fix(centers) gives the kernel's `fixed` (n,) before each assignment: -1, or the centre that the row is bound to.
+    assign: runs the kernel kmeans_assign on X.
+    max_iter: it stops after this many steps.
+    tol: it also stops when the squared moves of the centres sum to at most tol times the mean variance of the columns.
+    mean_sqnorm: the mean of |x|^2.
+    fix: fix(centers) gives the kernel's `fixed` (n,) before each assignment: -1, or the centre that the row is bound
+        to.
     """
     k, dtype = int(centers.shape[0]), "float64" if X.dtype == "float64" else "float32"
     state = {"assignment": empty((X.n,), "int64", X.device), "upper": empty((X.n,), dtype, X.device),

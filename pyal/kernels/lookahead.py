@@ -50,24 +50,28 @@ def ntk_lookahead(
 ) -> tuple[Any, Any, Any]:
     """Greedy look-ahead picks: (positions (b,), objectives (b,), scores (n,)), the last two float64.
 
-    R: (n, n) kernel of a Gaussian-process-like predictor, symmetric positive semidefinite, and f: (n, C) its
-    predictions; both before the rows `labeled` are learned, so either the prior with `labeled`, or the posterior
-    without. Learning row j with label y moves the predictions of all rows to f + R[:, j] (onehot(y) - f_j) / (R_jj +
-    ridge), and R accordingly: the closed form K (K_LL + ridge I)^-1 Y, exactly (Mohamadi et al. 2022,
-    arXiv:2206.12569).
+    objectives holds the objective of each pick when it was made, scores the objective of every candidate before the
+    first pick, and NaN elsewhere. Learning row j with label y moves the predictions of all rows to f + R[:, j]
+    (onehot(y) - f_j) / (R_jj + ridge), and R accordingly: this is the closed form K (K_LL + ridge I)^-1 Y, exactly
+    (Mohamadi et al. 2022, arXiv:2206.12569).
 
-    labels: (n,) the class that each row would be given, -1 or None: its largest prediction at that step. objective,
-    over all n rows: "risk", rows whose class is not targets[x] (least; Wen et al. 2024), "agreement", rows that keep
-    their class (least), "soft_risk", sum of (1 - f[x, targets[x]])^2 (least), "output_change", sum of |change of f_x|
-    (not squared; largest), "expected_risk", sum of 1 - max of f_x projected on the simplex (least). targets: (n,), -1
-    or None: the row's own class. Ties in "risk" go to the lower soft risk, in "agreement" to the larger change, then to
-    the lowest position. ridge: above 0, default 1e-6 of the mean of R's diagonal. objectives: of each pick when it was
-    made; scores: of every candidate before the first pick, NaN elsewhere. batch_size=0 only scores.
+    R: (n, n) kernel of a Gaussian-process-like predictor, symmetric positive semidefinite: the prior where `labeled` is
+        given, else the posterior. A `Matrix` is only looked at for its shape.
+    f: (n, C) its predictions, before the rows `labeled` are learned too, within 1e18 of 0 (1e150 where R is float64).
+    labels: (n,) the class that each row would be given. -1 or None: its largest prediction at that step.
+    batch_size: b, how many rows to pick. 0 only scores.
+    labeled: positions or a boolean mask of rows that are learned first.
+    targets: (n,) the right class of each row. -1 or None: its largest prediction.
+    objective: what is least or largest over all n rows. "risk": rows whose class is not their target (least; Wen et al.
+        2024). "agreement": rows that keep their class (least). "soft_risk": the sum of (1 - f[x, targets[x]])^2
+        (least). "output_change": the sum of |change of f_x|, not squared (largest). "expected_risk": the sum of 1 - the
+        maximum of f_x projected on the simplex (least). Ties in "risk" go to the lower soft risk, in "agreement" to the
+        larger change, then to the lowest position.
+    ridge: above 0. None: 1e-6 of the mean of R's diagonal.
 
-    Raises ValueError for R that is not symmetric or not positive semidefinite, as far as that is seen, TypeError or
-    ValueError naming any other argument; f must lie within 1e18 of 0 (1e150 where R is float64). R given as `Matrix` is
-    only looked at for its shape. Memory: 8 n (learned + picked) + O(n C) bytes, and a working copy of R, (n, n) float32
-    (float64 for float64), where more than 8 rows are learned.
+    Raises ValueError for an R that is not symmetric or not positive semidefinite, as far as that is seen. Memory: 8 n
+    (learned + picked) + O(n C) bytes, and where more than 8 rows are learned a working copy of R, (n, n) float32
+    (float64 where R is).
 
     >>> K = [[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]]
     >>> ntk_lookahead(K, np.zeros((3, 2)), [1, 1, 1], targets=[1, 1, 1], ridge=0.1)[0].tolist()

@@ -21,8 +21,12 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], N
 def ntk_weights(d: int, width: int = _WIDTH, n_outputs: int = _OUTPUTS, *, random_state: Any = None) -> Weights:
     """Fresh weights of a network with one hidden ReLU layer: (W1 (width, d), b1 (width,), W2 (n_outputs, width), b2).
 
-    float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 / width);
-    the biases are 0. random_state: None, int, Generator or RandomState. Memory: the weights.
+    They are float64. W1 ~ N(0, 2 / d) keeps the scale of the inputs (He et al. 2015, arXiv:1502.01852), W2 ~ N(0, 1 /
+    width), and the biases are 0. Memory: the weights.
+
+    d: columns of the inputs.
+    width: hidden units.
+    n_outputs: outputs.
 
     >>> [w.shape for w in ntk_weights(4, 16, 3, random_state=0)]
     [(16, 4), (16,), (3, 16), (3,)]
@@ -37,9 +41,10 @@ def ntk_weights(d: int, width: int = _WIDTH, n_outputs: int = _OUTPUTS, *, rando
 def ntk_outputs(X: Any, weights: Any) -> Any:
     """Outputs of the network at these weights, W2 relu(W1 x + b1) + b2 for every row x of X: (n, C).
 
-    They are where `ntk(X, weights=weights)` is linearised: the f0 of kernel regression with it. weights as
-    `ntk_weights` returns them. Computed in double; float32, or float64 where X is. Raises ValueError or TypeError
-    naming the argument. Memory: the outputs and a few MB.
+    At these outputs `ntk(X, weights=weights)` is linearised: they are the f0 of kernel regression with it. They are
+    computed in double and returned as float32, or float64 where X is. Memory: the outputs and a few MB.
+
+    weights: what `ntk_weights` returns.
 
     >>> ntk_outputs([[1.0], [-2.0]], ([[1.0], [-1.0]], [0.0, 0.0], [[1.0, 1.0]], [0.5])).ravel().tolist()
     [1.5, 2.5]
@@ -67,21 +72,27 @@ def ntk(
     bias_variance: float | None = None,
     n_jobs: int | None = None,
 ) -> Any:
-    """Neural tangent kernel of the rows of X with those of Z (m, d), K (n, m); without Z of X with itself, symmetric.
+    """Neural tangent kernel of the rows of X with the rows of Z, (n, m), or of X with itself, symmetric.
 
-    kind="empirical": of f = W2 relu(W1 x + b1) + b2 at given weights, averaged over its C outputs: relu(a_x) .
-    relu(a_z) + 1 + (x . z + 1) sum_h v_h [a_xh > 0] [a_zh > 0], with a = W1 x + b1 and v_h = mean_c W2_ch^2. The
-    derivatives are those by the weights themselves, without factors of the width. weights: (W1 (h, d), b1 (h,),
-    W2 (C, h), b2 (C,)), or None: what `ntk_weights(d, width, n_outputs, random_state=random_state)` draws; width 512,
-    10 outputs where they are not given.
+    kind="empirical" is the kernel of f = W2 relu(W1 x + b1) + b2 at given weights, averaged over its C outputs:
+    relu(a_x) . relu(a_z) + 1 + (x . z + 1) sum_h v_h [a_xh > 0] [a_zh > 0], with a = W1 x + b1 and v_h = mean_c
+    W2_ch^2. Derivatives are taken by the weights themselves, without factors of the width.
 
-    kind="infinite": the limit of infinite width with `depth` (1) hidden layers, derivatives scaled so that there is one
-    (Jacot et al. 2018, arXiv:1806.07572): weights of variance weight_variance (2) / fan-in, biases of variance
-    bias_variance (0).
+    kind="infinite" is its limit of infinite width with `depth` hidden layers, where derivatives are scaled so that the
+    limit exists (Jacot et al. 2018, arXiv:1806.07572).
 
-    Computed in float32 (float64 where X or Z is), activations and angles in double. Raises ValueError or TypeError
-    naming the argument, MemoryError where K has no room. Memory: K, for "empirical" also n + m rows of h activations,
-    and some MB per thread. n_jobs does not reach the matrix product that gives the activations.
+    Z: (m, d). None: X itself.
+    kind: "empirical" or "infinite"; each refuses the arguments of the other.
+    weights: (W1 (h, d), b1 (h,), W2 (C, h), b2 (C,)), for "empirical". None: `ntk_weights` draws them.
+    width: hidden units that are drawn; None means 512.
+    n_outputs: outputs that are drawn; None means 10.
+    depth: hidden layers, for "infinite"; None means 1.
+    weight_variance: weights of "infinite" have this variance / fan-in; None means 2.
+    bias_variance: variance of the biases of "infinite"; None means 0.
+
+    It is computed in float32 (float64 where X or Z is), activations and angles in double. n_jobs does not reach the
+    matrix product that gives the activations. Raises MemoryError where the kernel has no room. Memory: the kernel, for
+    "empirical" also n + m rows of h activations, and some MB per thread.
 
     >>> ntk([[1.0], [2.0]], kind="infinite").round(9).tolist()
     [[4.0, 8.0], [8.0, 16.0]]

@@ -107,8 +107,11 @@ def supclust(
 def top_fraction_filter(scores: Any, groups: Any, fraction: float) -> NDArray[np.bool_]:
     """(N,) mask of the rows with the largest scores of their group, max(1, ceil(fraction * group size)) of each.
 
-    scores: (N,), larger is better, +inf allowed. groups: (N,) integers; rows with a negative one are left out and are
-    False. Ties go to the lowest position. Raises ValueError for a fraction outside (0, 1]. Memory O(N).
+    Ties go to the lowest position. Raises ValueError for a fraction outside (0, 1]. Memory: O(N).
+
+    scores: (N,), larger is better, +inf allowed.
+    groups: (N,) integers. Rows of a negative group are left out and are False.
+    fraction: the share of each group that is kept.
 
     >>> top_fraction_filter([1.0, 3.0, 2.0, 5.0], [0, 0, 0, 1], 0.5)
     array([False,  True,  True,  True])

@@ -27,19 +27,25 @@ def cluster_pseudo_labels(
 ) -> NDArray[np.int64]:
     """Cluster pseudo-labels of the rows of X, (n,) int64 from 0 up (Wen et al. 2024, arXiv:2306.04099, Algorithm 2).
 
-    With nothing labelled: k-means with n_initial clusters. Else constrained k-means with n_initial clusters, and then,
-    up to min(labelled // 2, max_clusters) clusters, the one with the most confusing rows is split by plain 2-means:
-    rows whose class is not the most frequent of their cluster (ties to the lowest class). A row's class is its label,
-    or where it has none its prediction. Ties go to the larger cluster, then to the lower number; the half with the
-    lowest position keeps the number. Clusters of one row, or of equal rows only, are never split. n_initial above the
-    rows of X means one cluster each.
+    With nothing labelled they are k-means with n_initial clusters. With labels they begin as constrained k-means with
+    n_initial clusters. Then the cluster with the most confusing rows is split by plain 2-means, again and again, up to
+    min(labelled // 2, max_clusters) clusters. A row is confusing where its class is not the most frequent of its
+    cluster (ties go to the lowest class), and its class is its label, or its prediction where it has none. Ties go to
+    the larger cluster, then to the lower number; the half with the lowest position keeps the number. Clusters of one
+    row, or of equal rows only, are never split. Distances are squared Euclidean ones.
 
-    X: (n, d), the self-supervised features or the activations of the current classifier. labels: (n,) class numbers, -1
-    where there is none. predictions: (n,) class numbers, needed once anything is labelled. constraints: as in
-    `kernels.constrained_kmeans`; the paper does not say which, and must-link would put all labels of a class into one
-    cluster; where labels are of more classes than n_initial clusters can keep apart, a UserWarning says so. Squared
-    Euclidean distances. Raises ValueError or TypeError naming the argument. Memory O(n + clusters d),
-    and a copy of the rows of the cluster that is split.
+    X: (n, d), self-supervised features or activations of the current classifier.
+    n_initial: clusters to begin with. More than there are rows means one cluster for each row.
+    labels: (n,) class numbers, -1 where there is none. None: nothing is labelled.
+    predictions: (n,) class numbers, needed once anything is labelled.
+    max_clusters: the largest number of clusters that splitting leads to.
+    constraints: as in `kernels.constrained_kmeans`. The paper does not say which it takes; must-link would put all
+        labels of a class into one cluster.
+    random_state: None, an int, a Generator or a RandomState.
+    n_jobs: CPU threads, None for all.
+
+    A UserWarning says where labels are of more classes than n_initial clusters can keep apart. Raises ValueError or
+    TypeError that names the argument. Memory: O(n + clusters d), and a copy of the rows of the cluster that is split.
 
     >>> cluster_pseudo_labels([[0.0], [0.1], [5.0], [5.1]], 2, random_state=0).tolist() in ([0, 0, 1, 1], [1, 1, 0, 0])
     True
