@@ -149,7 +149,9 @@ def balanced_accuracy(y: Any, y_pred: Any) -> float:
 
 
 def standard_deviation(acc: Any) -> Array:
-    """(R,) standard deviation of the sample over the seeds (ddof=1) of acc (S, R); NaN for one seed.
+    """(R,) standard deviation of the sample over the seeds (ddof=1); NaN for one seed.
+
+    acc: (S, R).
 
     >>> standard_deviation([[1.0, 2.0], [3.0, 2.0]]).round(3).tolist()
     [1.414, 0.0]
@@ -161,7 +163,9 @@ def standard_deviation(acc: Any) -> Array:
 
 
 def standard_error(acc: Any) -> Array:
-    """(R,) standard error of the mean over the seeds of acc (S, R): deviation over sqrt(S); NaN for one seed.
+    """(R,) standard error of the mean over the seeds, the deviation over sqrt(S); NaN for one seed.
+
+    acc: (S, R).
 
     >>> standard_error([[1.0, 2.0], [3.0, 2.0]]).round(3).tolist()
     [1.0, 0.0]

@@ -7,7 +7,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("config", help=".toml or .json; python -m pydoc pyal.config says what stands in it")
+    parser.add_argument("config", help=".toml or .json; python -m pydoc pyal.simulation.config says what stands in it")
     parser.add_argument("--n-jobs", type=int, metavar="K", help="runs at a time, -1 for all CPUs (default: the file's)")
     parser.add_argument("-o", "--output", metavar="CSV", help="also write the table: a row per strategy, seed, round")
     parser.add_argument("--force", action="store_true", help="overwrite the table")

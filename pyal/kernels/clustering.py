@@ -99,12 +99,13 @@ def constrained_kmeans(
     constraints: "cannot_link" (rows of different labels share no cluster), "must_link" (rows of one label share a
         cluster), "both", or pairs of rows {"must_link": (p, 2), "cannot_link": (q, 2)}, of which either may be left
         out.
+    n_clusters, init, max_iter, tol: as in `kmeans`.
 
-    n_clusters, init, max_iter and tol are as in `kmeans`. Labels can always be kept where there are at most n_clusters
-    of them, and pairs where each linked group has fewer than n_clusters others to keep away from. A group for which no
-    centre is left goes to the nearest one, and a UserWarning names its rows. Pairs that contradict each other are a
-    ValueError. Empty clusters are refilled with unconstrained rows, or keep their centre. Memory: as `kmeans`, up to
-    1024 k distances (4096 k on a GPU), and float64 means of what is constrained.
+    Labels can always be kept where there are at most n_clusters of them, and pairs where each linked group has fewer
+    than n_clusters others to keep away from. A group for which no centre is left goes to the nearest one, and a
+    UserWarning names its rows. Pairs that contradict each other are a ValueError. Empty clusters are refilled with
+    unconstrained rows, or keep their centre. Memory: as `kmeans`, up to 1024 k distances (4096 k on a GPU), and float64
+    means of what is constrained.
 
     >>> constrained_kmeans([[0.0], [1.0], [9.0]], 2, labels=[0, 1, -1], init=[[0.0], [9.0]], random_state=1)[1].tolist()
     [0, 1, 1]

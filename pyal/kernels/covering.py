@@ -23,10 +23,13 @@ def k_center_greedy(
 ) -> tuple[Any, Any]:
     """Farthest-first traversal: (positions (b,), sqradius (b,)) in the order picked.
 
-    Sener & Savarese 2018, arXiv:1708.00489. Each pick is the candidate farthest from what covered_by and the earlier
-    picks cover; sqradius is its squared distance to that (+inf for a first pick with nothing covered). Ties go to the
-    lowest position. start: position of the first pick; default with nothing covered: the lowest candidate. Memory
-    O(n), and on CPUs the latest picks, at most 2048, packed in 2 to 4 bytes per value.
+    Each pick is the candidate farthest from what covered_by and the earlier picks cover, and sqradius is its squared
+    distance to that: +inf for a first pick with nothing covered. Ties go to the lowest position. Memory: O(n), and on
+    CPUs the latest picks, at most 2048, packed in 2 to 4 bytes per value. Gonzalez 1985; Sener & Savarese 2018,
+    arXiv:1708.00489.
+
+    batch_size: b, at most the number of candidates.
+    start: position of the first pick. None: the rule picks it, or the lowest candidate where nothing is covered.
 
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
@@ -48,10 +51,13 @@ def ball_cover(
 ) -> tuple[Any, Any]:
     """Greedy maximum coverage by balls: (positions (b,), gains (b,)) (ProbCover, Yehuda et al. 2022, arXiv:2205.11320).
 
-    A row covers every row at Euclidean distance (not squared) strictly below radius, itself included. Each pick is
-    the candidate that covers most rows covered by nothing before; ties go to the lowest position. gains are those
-    numbers, int64; once they are 0 every candidate is covered and the rest are the lowest candidates left. Memory
+    A row covers every row at Euclidean distance (not squared) strictly below radius, itself included. Each pick is the
+    candidate that covers most rows that nothing covers yet, and gains are these numbers, int64. Ties go to the lowest
+    position. Once gains are 0, every candidate is covered and the other picks are the lowest candidates left. Memory:
     O(n).
+
+    batch_size: b, at most the number of candidates.
+    radius: of the balls, above 0.
 
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
@@ -75,11 +81,14 @@ def herding(
     candidates: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Any, Any]:
-    """Greedy kernel coverage: (positions (b,), gains (b,) float64) (MaxHerding, Bae et al. 2024).
+    """Greedy kernel coverage: (positions (b,), gains (b,) float64) (MaxHerding, Bae et al. 2024, arXiv:2407.12212).
 
-    Maximises mean_x weights_x max_s k(x, s) over the chosen s, k(x, s) = exp(-|x - s|^2 / bandwidth^2); covered_by
-    counts as chosen. gains are the increases of that mean. Ties go to the lowest position. weights: (n,) >= 0. Memory
-    O(n).
+    Each pick raises mean_x weights_x max_s k(x, s) over the chosen s most, where k(x, s) = exp(-|x - s|^2 /
+    bandwidth^2), and gains are the increases of that mean. Ties go to the lowest position. Memory: O(n).
+
+    batch_size: b, at most the number of candidates.
+    bandwidth: a Euclidean distance (not squared), above 0.
+    weights: (n,), at least 0, what the rows count. None: all rows count alike.
 
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]

@@ -24,8 +24,8 @@ def launch(
 ) -> None:
     """Runs csrc/kernels/<kernel> on X; arrays among the arguments are handed over by address, outputs included.
 
-    progress: the bar of a series of kernels that this one is part of; default one of its own. scratch: kept between
-    the calls of a series.
+    progress: the bar of a series of kernels that this one is part of. None: a bar of its own.
+    scratch: memory that is kept between the calls of a series. None: it is fresh.
     """
     scratch = scratch or Scratch()
     fields = {"X": X.address, "n": X.n, "d": X.d, "factor": address(X.factor)}

@@ -19,9 +19,14 @@ _FLOAT64_SQNORM = 4e307
 def checked_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
     """X as `Matrix`, looked at once: finite, 2-D, real. A `Matrix` is passed on as it is.
 
-    float32 and narrower types are widened to float64 where float32 could not hold the squared distances (largest
-    squared norm above 1e37, or below 1e-20 and not 0). Raises ValueError naming the first rows with a NaN or an
-    infinity, and what `pyal.arrays.as_matrix` raises. Memory: O(n) while it looks; copies as `as_matrix` says.
+    float32 and narrower types are widened to float64 where float32 could not hold the squared distances: where the
+    largest squared norm is above 1e37, or below 1e-20 and not 0. Memory: O(n) while it looks; `as_matrix` says when it
+    copies.
+
+    name: what messages call X.
+    device: "cpu", "cuda" or "cuda:1". None: where X lives.
+
+    Raises ValueError that names the first rows with a NaN or an infinity, and what `pyal.arrays.as_matrix` raises.
 
     >>> checked_matrix([[0.0, 1.0], [2.0, 3.0]]).n
     2
