@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyal import cli
+from pyal.cli import main
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
     try:
-        code = cli.main(arguments)
+        code = main(arguments)
     except SystemExit as stop:
         code = int(stop.code or 0)
     out, err = capsys.readouterr()

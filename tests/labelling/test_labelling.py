@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from commands import refused, run
 
-import pyal
 from pyal import files
+from pyal.arrays import labeled_positions
 from pyal.labelling import sheet
 from pyal.labelling.answers import LABELED, SKIPPED, Answer, labels_csv, settle
 from pyal.labelling.batch import Row, read_batch
@@ -202,12 +202,7 @@ def test_csv_round_trip_into_select(capsys):
     ]
     ids = files.read_ids("ids.txt", 12)
     y = files.read_labels("labels.csv", 12, ids)
-    assert {p: y[p] for p in pyal.labels.labeled_positions(y, 12).tolist()} == {
-        11: "cat",
-        4: "None",
-        7: "cat",
-        2: "None",
-    }
+    assert {p: y[p] for p in labeled_positions(y, 12).tolist()} == {11: "cat", 4: "None", 7: "cat", 2: "None"}
     assert files.read_skipped("labels.csv", 12, ids) == [0, 9]
     asked = ("select", "X.npy", "--ids", "ids.txt", "--labels", "labels.csv", "--batch-size", "6", "--strategy")
     code, out, _ = run(capsys, *asked, "coreset")
