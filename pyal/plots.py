@@ -1,6 +1,6 @@
 """Pictures of learning curves and of picks. They need matplotlib, show nothing and leave its global state alone.
 
-Every function returns the Axes that it has drawn on: the given ones, or those of a new Figure, which
+Every function returns the Axes that it has drawn on: the given ones, or the Axes of a new Figure, which
 `axes.figure.savefig(...)` writes with or without a display.
 """
 

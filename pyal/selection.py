@@ -57,7 +57,7 @@ def select(
     metric: "euclidean", or "cosine", which normalises the rows of X once on entry.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
-    options: those of the strategy; `pyal strategies NAME` explains them.
+    options: the strategy's own; `pyal strategies NAME` explains them.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
     Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise, and a normalised copy of X with

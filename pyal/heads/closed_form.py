@@ -47,7 +47,7 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         as 0 (NumPy's lstsq), and "ridge" takes (X'X + alpha I)^-1. "solve" and "inv" turn to "pinv" where X has fewer
         rows than columns or an estimated reciprocal condition up to max(n, d) eps. LAPACK often raises nothing there,
         so each fit looks at it; all three give the same W up to rounding.
-    pca: the number of principal components that X is reduced to. None: X is taken as it is. They are those of `pool`
+    pca: the number of principal components that X is reduced to. None: X is taken as it is. They come from `pool`
         where `fit` is given one, else of X.
     epsilon: above 0.
     fit_intercept: whether to append a column of ones, which "ridge" shrinks like the others.
@@ -153,7 +153,7 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.alpha is not None and self.solver != "ridge":
             raise ValueError(f"alpha is only for solver='ridge'; got alpha={self.alpha!r} with {self.solver!r}")
         self._epsilon = number(self.epsilon, "epsilon")
-        self._ones = bool(self.fit_intercept)  # parameters may be set anew before a partial_fit that continues this fit
+        self._ones = bool(self.fit_intercept)  # parameters may have changed by the partial_fit that continues this fit
 
     def _reduce_to(self, X: NDArray[Any], pool: Any) -> None:
         self.__dict__.pop("components_", None)

@@ -28,7 +28,7 @@ def recursive_least_squares(
     The fit is changed in place, by updates of O(d^2 + d C) a row in double (Greville 1960, Potter 1963). With Z the
     rows that it has taken in so far:
 
-    targets: (m, C), those of the rows of X.
+    targets: (m, C), one row for each row of X.
     root: (d, d). Its first `rank` rows R have R'R = pinv(Z'Z).
     coef: (C, d), the minimum-norm map to the targets.
     rank: of Z.

@@ -116,7 +116,7 @@ def _each_once(rows: Sequence[Row], paths: list[str]) -> list[str]:
     for row, path in zip(rows, paths, strict=True):
         if path in owner:
             raise ValueError(
-                f"rows must have images of their own; {path} would be that of {owner[path].name} and {row.name}"
+                f"rows must have images of their own; {path} would serve {owner[path].name} and {row.name}"
             )
         owner[path] = row
     return paths

@@ -1,6 +1,6 @@
 """Label Studio: tasks and a labelling configuration for it, and answers out of its exports.
 
-The formats are those of https://labelstud.io/guide/tasks and https://labelstud.io/guide/export. Of the exports only
+https://labelstud.io/guide/tasks and https://labelstud.io/guide/export describe the formats. Of the exports only
 JSON says which rows were skipped; JSON_MIN, CSV and TSV leave them out. Predictions and drafts are never answers.
 """
 

@@ -183,7 +183,7 @@ def _best_of_each(
     choose: Chooser,
 ) -> NDArray[np.int64]:
     """The row of the largest score in each visited cluster, in the order of `visited`, ties to the lowest position."""
-    k_of = np.zeros(len(left) + 1, np.int64)  # the last entry is that of group -1
+    k_of = np.zeros(len(left) + 1, np.int64)  # the last entry stands for group -1
     k_of[visited] = np.clip(left[visited] // 2, 1, k_nn)
     k_of_row = k_of[groups]
     typical = np.full(pool.n, -np.inf)

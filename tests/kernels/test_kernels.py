@@ -366,7 +366,7 @@ def test_a_single_column():
 
 @pytest.mark.parametrize("power", [80, 60, 40, -40, -60, -80])
 def test_scales_that_float32_cannot_square(device, power):
-    """2^80 squared overflows float32, 2^-80 squared is 0 in it: the picks must be those of scale 1."""
+    """2^80 squared overflows float32, 2^-80 squared is 0 in it: the picks must be the same as at scale 1."""
     X, s = blobs(200, 24), 2.0**power
     near, far = put(X, "float64", device), put(X * np.float32(s), "float32", device)
     for name, at_scale in {

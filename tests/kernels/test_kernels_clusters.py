@@ -87,7 +87,7 @@ def test_kmeans_of_as_many_clusters_as_rows(engine):
 
 
 def test_kmeans_of_more_rows_than_are_kept():
-    """270 MB of rows: on CPUs with bfloat16 arithmetic the last of them are converted anew for every comparison."""
+    """270 MB of rows: on CPUs with bfloat16 arithmetic the last of them are converted again for every comparison."""
     block = integers(67, 4097, seed=8)
     X, init = np.tile(block.astype(np.float16), (500, 1)), block[[0, 30, 66]]
     centers, assignment, inertia = kernels.kmeans(X, 3, init=init, max_iter=2, tol=0)
@@ -201,7 +201,7 @@ def test_sup_scores_beside_a_far_centre(engine, dtype, temperature):
     centers = np.concatenate([integers(6, 5, seed=4) + 0.25, np.full((1, 5), 2.0**20)]).astype(np.float32)
     assignment = np.arange(60) % 7
     scores = host(kernels.sup_scores(put(X, dtype, engine), centers, assignment, temperature=temperature))
-    near = assignment < 6  # those of the far one have near weights that any rounding of 2^20 decides
+    near = assignment < 6  # rows of the far one have near weights that any rounding of 2^20 decides
     wanted = reference.sup_scores(X[near], centers, assignment[near], temperature=temperature)
     eps = EPS64 if dtype == "float64" else EPS32
     # squared differences of these numbers are exact; a few roundings remain, and 6 / temperature ulps of a weight

@@ -168,7 +168,7 @@ def test_inertia_never_rises(device):
 
 
 def test_more_labels_than_clusters(device):
-    """The rows that no cluster is left for are named, once, and they are those of the reference."""
+    """The rows that no cluster is left for are named, once, and the reference names the same."""
     X = blobs(80, 4)
     labels = some_labels(80, 30, 7)
     group, colour = grouped(labels, "cannot_link")

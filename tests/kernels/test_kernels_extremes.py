@@ -1,4 +1,4 @@
-"""Scales at which products overflow or vanish: the answers stay those of the definition."""
+"""Scales at which products overflow or vanish: the answers still follow the definition."""
 
 from __future__ import annotations
 

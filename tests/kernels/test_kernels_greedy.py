@@ -86,7 +86,7 @@ def test_many_rows(device):
     check_herding(X, *picks, bandwidth=h, atol=kernel_atol(X, h, "float32"))
 
 
-PICKED = 2600  # all of its rows: more than k_center_greedy keeps packed, so that it starts anew with what is left
+PICKED = 2600  # all of its rows: more than k_center_greedy keeps packed, so that it packs the rest again
 CLOSE = {"largest": 50, "seed": 7}  # hardly a row twice; squared distances of whole numbers are exact, and tie
 WHICH = {
     "all": {},
@@ -264,7 +264,7 @@ def test_ball_cover_extreme_radii(engine, share):
 
 
 def test_permuted_rows_give_permuted_picks(engine):
-    """Without ties the picks are those of the rows, wherever they stand."""
+    """Without ties the same rows are picked, wherever they stand."""
     X, _, radius, h, _ = pool(300, 33)
     to = np.random.default_rng(1).permutation(300)
     first, second = put(X, device=engine), put(X[to], device=engine)

@@ -137,7 +137,7 @@ def test_typicality(engine, dtype, k, squared):
     for given in (None, groups):
         scores = host(kernels.typicality(put(X, dtype, engine), k, groups=given, squared=squared))
         wanted = reference.typicality(exact, k, groups=given, squared=squared)
-        # the mean and the reciprocal add a few roundings to those of the distances
+        # the mean and the reciprocal round a few times more, after the distances
         rtol = sqdist_rtol(exact, dtype) + 4 * np.finfo("float64" if dtype == "float64" else "float32").eps
         np.testing.assert_allclose(scores, wanted, rtol=rtol)
     assert np.isposinf(scores[0])

@@ -217,7 +217,7 @@ def test_new_targets_and_several_rows_at_once():
 
 
 def test_drift_over_a_long_run():
-    """1000 rows on 8 columns, the first few nearly dependent; the fit starts anew from its factor now and then."""
+    """1000 rows on 8 columns, the first few nearly dependent; the fit starts again from its factor now and then."""
     X, Y = problem(1000, 8)
     X[:6] = X[0] + 1e-3 * X[:6]
     fit = LeastSquares(X[:1], Y[:1])

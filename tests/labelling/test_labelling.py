@@ -135,7 +135,7 @@ def test_predictions_and_configuration(capsys, passes):
         (("--pattern", "{id}.gif"), "none is there for '007' (position 11), "),
         (("--pattern", "{name}.gif"), "with {id} or {position}"),
         (("--pattern", "../{id}.png"), "leads out of it"),
-        (("--pattern", "007.png"), "would be that of '007' (position 11) and"),
+        (("--pattern", "007.png"), "would serve '007' (position 11) and"),
         (("--by-position", "small.npy"), "one image per row of small.npy, 5; it holds 8"),
         (("--by-position", "none.npy"), "no such file"),
         (("--by-position", "X.npy", "--pattern", "{id}"), "not allowed with"),

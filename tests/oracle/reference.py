@@ -138,7 +138,7 @@ def kmeans(X, centers, *, max_iter: int = 100, tol: float = 1e-4, fix=None):
 
 
 def constrained_assign(points, centers, order, *, colour=None, apart=(), weight=None, before=None):
-    """(assignment, relaxed), each (n,), of one greedy pass, or `before`, those of the pass before, if that is better.
+    """(assignment, relaxed), each (n,), of one greedy pass, or `before`, from the pass before, if that is better.
 
     apart: pairs of points that may not share a centre. colour: (n,), points of different colour may not; -1: none.
     """

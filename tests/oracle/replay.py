@@ -13,7 +13,7 @@ from oracle.reference import nearest_sqdist, positions_of, sqdist_between, sqdis
 
 
 def check_knn(X, k: int, sqdist, positions, *, queries=None, groups=None, rtol=0.0, expected=None) -> None:
-    """Each sqdist is that of its position and the r-th smallest, within rtol; with rtol = 0 the positions are equal."""
+    """Each sqdist belongs to its position and is the r-th smallest, within rtol; rtol = 0 asks for equal positions."""
     X = values(X)
     rows = X if queries is None else values(queries)
     sqdist, positions = np.asarray(sqdist), np.asarray(positions)
@@ -72,7 +72,7 @@ def check_k_center_greedy(X, positions, sqradius, *, covered_by=None, candidates
 
 
 def check_ball_cover(X, positions, gains, radius: float, *, covered_by=None, candidates=None) -> None:
-    """Counts are whole numbers: the picks and the gains must be those of the reference, step by step."""
+    """Counts are whole numbers: the picks and the gains must equal the reference's, step by step."""
     check_picks(positions, len(positions), len(X), candidates)
     expected = reference.ball_cover(X, len(positions), radius, covered_by=covered_by, candidates=candidates)
     for t, (pick, gain) in enumerate(zip(*expected, strict=True)):

@@ -1,7 +1,7 @@
 """How far a kernel may be from the float64 reference: 2 x the error of plain float32 NumPy, plus 4 ulps.
 
 The factor 2 leaves room for another order of summation, the 4 ulps for where plain NumPy happens to be exact. float64
-input is computed in double throughout, so its errors are those of float32, scaled by the ratio of the two epsilons (the
+input is computed in double throughout, so its errors are like float32's, scaled by the ratio of the two epsilons (the
 reference itself errs by as much). float16 and bfloat16 widen to float32 exactly and are held to the float32 rule.
 """
 
