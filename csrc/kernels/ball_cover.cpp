@@ -3,9 +3,9 @@
 // date when it has subtracted those of its ball among the entries it has not seen.
 #include "ball_cover.hpp"
 
-#include "../cpu/heap.hpp"
 #include "../cpu/instantiate.hpp"
 #include "../cpu/join.hpp"
+#include "../cpu/max_tree.hpp"
 
 namespace pyal::cpu {
 namespace {
@@ -22,12 +22,11 @@ struct Layout {
   double* mean;
   int64_t* gain;         // (n,)
   uint8_t* uncovered;    // (n,)
-  uint8_t* candidate;    // (n,)
+  MaxTree<double> bound; // (n,) upper bound on the gain, exact as of `seen`; -inf: no candidate, picked, or in the wave
   int64_t* members;      // rows of the join
   int64_t* covered_log;  // (n,)
   int64_t* seen;         // (n,) entries of the log accounted for
   uint8_t* hit;          // (n,)
-  HeapEntry<int64_t>* heap;
   int64_t* work_counts;  // (threads, columns of a block)
   Join<T> join;
 
@@ -36,12 +35,11 @@ struct Layout {
         mean(arena.take<double>(p.X.cols)),
         gain(arena.take<int64_t>(p.X.rows)),
         uncovered(arena.take<uint8_t>(p.X.rows)),
-        candidate(arena.take<uint8_t>(p.X.rows)),
+        bound(p.X.rows, arena),
         members(arena.take<int64_t>(p.X.rows)),
         covered_log(arena.take<int64_t>(p.X.rows)),
         seen(arena.take<int64_t>(p.X.rows)),
         hit(arena.take<uint8_t>(p.X.rows)),
-        heap(arena.take<HeapEntry<int64_t>>(p.X.rows)),
         work_counts(arena.take<int64_t>(threads * block_columns(p.X.cols))),
         join(p.X.cols, 1, threads, arena) {}
 
@@ -115,21 +113,19 @@ struct Greedy {
   const Control& control;
   int64_t n = p.X.rows, n_candidates = p.candidates.data ? p.candidates.size : n;
   RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
-  Heap<int64_t> heap = {nullptr, 0};
   int64_t logged = 0, picked = 0;
   double spent = 0;  // pairs compared since the last join
   int64_t reached = -1;  // largest gain known to be reached by an up-to-date candidate
-  HeapEntry<int64_t> wave[wave_rows] = {};
-  int64_t wave_size = 0;
+  int64_t wave[wave_rows] = {}, wave_gain[wave_rows] = {}, wave_size = 0;
 
   bool start() {
     for (int64_t i = 0; i < n; ++i) {
       s.gain[i] = 0;
       s.uncovered[i] = 1;
-      s.candidate[i] = 0;
       s.hit[i] = 0;
+      s.bound.values()[i] = MaxTree<double>::none();
     }
-    for (int64_t i = 0; i < n_candidates; ++i) s.candidate[candidates.position(i)] = 1;
+    for (int64_t c = 0; c < n_candidates; ++c) s.bound.values()[candidates.position(c)] = 0;
     for (int64_t c = 0; c < p.covered.size; ++c)
       if (!cover(row(p.X, p.covered.data[c]), false)) return false;
     return true;
@@ -175,7 +171,7 @@ struct Greedy {
     int64_t n_members = 0, n_targets = 0;
     for (int64_t i = 0; i < n; ++i) {
       n_targets += s.uncovered[i];
-      if (s.uncovered[i] || s.candidate[i]) s.members[n_members++] = i;
+      if (s.uncovered[i] || open(i)) s.members[n_members++] = i;
     }
     const RowList<T> members = {p.X, s.members};
     const Frame<T> frame = make_frame(members, n_members, s.origin, s.mean);
@@ -193,14 +189,13 @@ struct Greedy {
     return s.join.run(candidates, n_candidates, members, size, frame, control, counter, 0, 0.5);
   }
 
-  void fill_heap() {
-    int64_t size = 0;
+  void take_gains() {
     for (int64_t c = 0; c < n_candidates; ++c) {
       const int64_t i = candidates.position(c);
       s.seen[i] = logged;
-      if (s.candidate[i]) s.heap[size++] = {s.gain[i] + s.uncovered[i], i};
+      if (open(i)) s.bound.values()[i] = static_cast<double>(s.gain[i] + s.uncovered[i]);
     }
-    heap = Heap<int64_t>(s.heap, size);
+    s.bound.build();
   }
 
   // Catching up row by row has cost more than counting all gains anew by a join would.
@@ -208,26 +203,31 @@ struct Greedy {
     spent = 0;
     for (int64_t i = 0; i < n; ++i) s.gain[i] = 0;
     if (!first_gains()) return false;
-    fill_heap();
+    take_gains();
     return true;
   }
 
-  bool up_to_date(const HeapEntry<int64_t>& entry) const { return s.seen[entry.position] == logged; }
+  bool open(int64_t i) const { return s.bound[i] >= 0; }  // a candidate that is not picked
+  bool up_to_date(int64_t i) const { return s.seen[i] == logged; }
 
   void take_wave() {
-    for (wave_size = 0; wave_size < wave_rows && heap.size() > 0; heap.pop()) {
-      const HeapEntry<int64_t> top = heap.top();
-      if (up_to_date(top)) {
-        if (top.bound > reached) reached = top.bound;
+    for (wave_size = 0; wave_size < wave_rows; ++wave_size) {
+      const int64_t i = s.bound.top();
+      if (!open(i)) break;
+      const int64_t gain = static_cast<int64_t>(s.bound[i]);
+      if (up_to_date(i)) {
+        reached = at_least(reached, gain);
         break;
       }
-      wave[wave_size++] = top;
+      wave[wave_size] = i;
+      wave_gain[wave_size] = gain;
+      s.bound.set(i, MaxTree<double>::none());
     }
   }
 
-  void catch_up(HeapEntry<int64_t>& entry) {
-    const T* x = rows[entry.position];
-    int64_t gain = entry.bound, at = s.seen[entry.position];
+  void catch_up(int64_t w) {
+    const T* x = rows[wave[w]];
+    int64_t gain = wave_gain[w], at = s.seen[wave[w]];
     while (at < logged && gain > 0) {
       const int64_t end = at_most(at + log_check, logged);
       for (; at < end; at += 4) {
@@ -241,8 +241,8 @@ struct Greedy {
       if (gain < __atomic_load_n(&reached, __ATOMIC_RELAXED)) break;
     }
     if (gain <= 0) at = logged;  // it cannot fall further
-    s.seen[entry.position] = at;
-    entry.bound = gain;
+    s.seen[wave[w]] = at;
+    wave_gain[w] = gain;
     if (at == logged && gain > __atomic_load_n(&reached, __ATOMIC_RELAXED))
       __atomic_store_n(&reached, gain, __ATOMIC_RELAXED);
   }
@@ -250,23 +250,22 @@ struct Greedy {
   bool update_wave() {
     if (spent > static_cast<double>(n) * static_cast<double>(n_candidates) / join_speed) return recount();
     take_wave();
-    for (int64_t w = 0; w < wave_size; ++w) spent += static_cast<double>(logged - s.seen[wave[w].position]);
-    const auto update = [&](int64_t w, int) { catch_up(wave[w]); };
+    for (int64_t w = 0; w < wave_size; ++w) spent += static_cast<double>(logged - s.seen[wave[w]]);
+    const auto update = [&](int64_t w, int) { catch_up(w); };
     const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
     if (!parallel_for(control, wave_size, update, done, done)) return false;
-    for (int64_t w = 0; w < wave_size; ++w) heap.push(wave[w]);
+    for (int64_t w = 0; w < wave_size; ++w) s.bound.set(wave[w], static_cast<double>(wave_gain[w]));
     return true;
   }
 
   bool pick_top() {
-    const HeapEntry<int64_t> best = heap.top();
-    heap.pop();
-    p.positions[picked] = best.position;
-    p.gains[picked] = best.bound;
-    s.candidate[best.position] = 0;
+    const int64_t best = s.bound.top(), gain = static_cast<int64_t>(s.bound[best]);
+    p.positions[picked] = best;
+    p.gains[picked] = gain;
+    s.bound.set(best, MaxTree<double>::none());
     ++picked;
     reached = -1;
-    return best.bound <= 0 || cover(rows[best.position], true);
+    return gain <= 0 || cover(rows[best], true);
   }
 };
 
@@ -286,9 +285,9 @@ bool ball_cover(const BallCoverParams<T>& p, void* scratch, const Control& contr
   Layout<T> s(p, control.threads, arena);
   Greedy<T> greedy = {p, s, control};
   if (!greedy.start() || !greedy.first_gains()) return false;
-  greedy.fill_heap();
+  greedy.take_gains();
   while (greedy.picked < p.batch_size) {
-    while (!greedy.up_to_date(greedy.heap.top()))
+    while (!greedy.up_to_date(s.bound.top()))
       if (!greedy.update_wave()) return false;
     if (!greedy.pick_top()) return false;
   }

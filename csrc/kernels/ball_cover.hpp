@@ -11,8 +11,8 @@
 // Numerics: |x - y|^2 is a sum of squared differences in compute_t<T>, compared with sqradius in double; low-precision
 // inner products decide only pairs that their error bound leaves no doubt about.
 // Idea (CPU): one self-join counts the first gains. Gains only fall, and only by rows covered since: each candidate
-// remembers how much of the list of covered rows it has accounted for and catches up only when it reaches the top of
-// the heap. Memory: O(n); the neighbourhood graph never exists.
+// remembers how much of the list of covered rows it has accounted for and catches up only when its bound is the
+// largest. Memory: O(n); the neighbourhood graph never exists.
 #pragma once
 #include "../storage.hpp"
 

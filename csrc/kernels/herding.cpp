@@ -1,12 +1,12 @@
 // What is known of a candidate is a value as of some entry of the log: its gain, or an upper bound from a join (cheap,
 // loose by the error of the filter). Subtracting exactly what the log has cost it since makes either a value as of now.
-// The top of the heap catches up so; where it then is only a bound, its gain is added up from all rows. When all this
+// The candidate of the largest bound catches up so; where that then is only a bound, its gain is added up from all rows. When all this
 // has cost as much as a join would (the first picks lower every gain), a join bounds all candidates anew.
 #include "herding.hpp"
 
-#include "../cpu/heap.hpp"
 #include "../cpu/instantiate.hpp"
 #include "../cpu/join.hpp"
+#include "../cpu/max_tree.hpp"
 
 namespace pyal::cpu {
 namespace {
@@ -82,7 +82,7 @@ struct Layout {
   uint8_t* exact;      // (n,) value is the gain
   Rise<V>* log;        // ring of n
   V* similarity;       // (n,) kernel values of the pick
-  HeapEntry<double>* heap;
+  MaxTree<double> bound; // (n,) on the gain, as rounded for comparison; -inf: no candidate, picked, or in the wave
   double* parts;       // (chunks, wave_rows) of a wave's gains
   float* column_parts; // (threads, 4 x columns of a block)
   Join<T> join;
@@ -99,7 +99,7 @@ struct Layout {
         exact(arena.take<uint8_t>(p.X.rows)),
         log(arena.take<Rise<V>>(p.X.rows)),
         similarity(arena.take<V>(p.X.rows)),
-        heap(arena.take<HeapEntry<double>>(p.X.rows)),
+        bound(p.X.rows, arena),
         parts(arena.take<double>((p.X.rows + row_chunk - 1) / row_chunk * wave_rows + wave_rows)),
         column_parts(arena.take<float>(threads * 4 * block_columns(p.X.cols))),
         join(p.X.cols, 1, threads, arena) {}
@@ -195,11 +195,14 @@ struct Greedy {
   double scale = static_cast<double>(frame.scale);
   Bounder<T> bounder = {p, s, finite_float(minus_inverse / (scale * scale) * (1 - 0x1p-20)),
                         filter_slack(p.X.cols)};
-  Heap<double> heap = {nullptr, 0};
   int64_t logged = 0, picked = 0;
   double spent = 0;     // exact kernel values since the last join
   double reached = -1;  // largest gain known, as rounded for comparison
-  HeapEntry<double> wave[wave_rows] = {};
+  struct Waiting {
+    double bound;
+    int64_t position;
+  };
+  Waiting wave[wave_rows] = {};
   int64_t wave_size = 0;
   bool anew = false;             // the wave's gains are added up from all rows, not corrected by the log
   int64_t first = 0, total = 0;  // the rows, or the log entries, that the wave goes through
@@ -275,41 +278,41 @@ struct Greedy {
 
   bool first_bounds() {
     if (!join(0, 0.4)) return false;
+    for (int64_t i = 0; i < n; ++i) s.bound.values()[i] = MaxTree<double>::none();
     for (int64_t c = 0; c < n_candidates; ++c) {
       const int64_t i = candidates.position(c);
-      s.value[i] = bound_of(i);
-      s.heap[c] = {s.value[i], i};
+      s.bound.values()[i] = s.value[i] = bound_of(i);
     }
-    heap = Heap<double>(s.heap, n_candidates);
+    s.bound.build();
     return true;
   }
 
   bool rebound() {
     spent = 0;
     if (!join(done(), done())) return false;
-    const int64_t left = heap.size();
-    for (int64_t e = 0; e < left; ++e) {
-      const int64_t i = s.heap[e].position;
+    for (int64_t c = 0; c < n_candidates; ++c) {
+      const int64_t i = candidates.position(c);
+      if (!open(i)) continue;
       const double bound = bound_of(i);
-      if (bound < s.heap[e].bound) s.heap[e].bound = bound;
+      if (bound < s.bound[i]) s.bound.values()[i] = bound;
       if (s.exact[i] && logged - s.seen[i] < n) continue;
       if (bound < s.value[i]) s.value[i] = bound;
       s.seen[i] = logged;
       s.exact[i] = 0;
     }
-    heap = Heap<double>(s.heap, left);
+    s.bound.build();
     return true;
   }
 
-  bool settled(const HeapEntry<double>& entry) const {  // a gain of 0 cannot fall
-    return (s.seen[entry.position] == logged && s.exact[entry.position]) || entry.bound == 0;
-  }
+  bool open(int64_t i) const { return s.bound[i] >= 0; }  // a candidate that is not picked
+  bool settled(int64_t i) const { return (s.seen[i] == logged && s.exact[i]) || s.bound[i] == 0; }  // 0 cannot fall
 
   void take_wave() {
-    for (wave_size = 0; wave_size < wave_rows && heap.size() > 0; heap.pop()) {
-      const HeapEntry<double> top = heap.top();
-      if (settled(top) || top.bound < reached) break;
-      wave[wave_size++] = top;
+    for (wave_size = 0; wave_size < wave_rows; ++wave_size) {
+      const int64_t i = s.bound.top();
+      if (!open(i) || settled(i) || s.bound[i] < reached) break;
+      wave[wave_size] = {s.bound[i], i};
+      s.bound.set(i, MaxTree<double>::none());
     }
     keep_one_kind();
     order_by_age();
@@ -323,7 +326,7 @@ struct Greedy {
       const bool from_rows = seen == logged || logged - seen >= n;
       if (w == 0) anew = from_rows;
       if (from_rows != anew) {
-        for (int64_t rest = w; rest < wave_size; ++rest) heap.push(wave[rest]);
+        for (int64_t rest = w; rest < wave_size; ++rest) s.bound.set(wave[rest].position, wave[rest].bound);
         wave_size = w;
         break;
       }
@@ -337,7 +340,7 @@ struct Greedy {
   // Candidates of like age side by side: four at a time share the chunks they have missed.
   void order_by_age() {
     for (int64_t w = 1; w < wave_size; ++w) {
-      const HeapEntry<double> entry = wave[w];
+      const Waiting entry = wave[w];
       int64_t at = w;
       for (; at > 0 && s.seen[wave[at - 1].position] > s.seen[entry.position]; --at) wave[at] = wave[at - 1];
       wave[at] = entry;
@@ -405,7 +408,7 @@ struct Greedy {
   }
 
   // Parts are added in chunk order, so the threads do not show.
-  void put_back(HeapEntry<double> entry, int64_t w, int64_t chunks) {
+  void put_back(Waiting entry, int64_t w, int64_t chunks) {
     const int64_t j = entry.position;
     double value = anew ? 0 : s.value[j];
     for (int64_t item = 0; item < chunks; ++item) value += s.parts[item * wave_rows + w];
@@ -417,17 +420,17 @@ struct Greedy {
     else if (s.value[j] * (1 + 0x1p-20) < entry.bound)
       entry.bound = s.value[j] * (1 + 0x1p-20);
     if (s.exact[j] && entry.bound > reached) reached = entry.bound;
-    heap.push(entry);
+    s.bound.set(j, entry.bound);
   }
 
   bool pick_top() {
-    const HeapEntry<double> best = heap.top();
-    heap.pop();
-    p.positions[picked] = best.position;
-    p.gains[picked] = best.bound > 0 ? s.value[best.position] / static_cast<double>(n) : 0;
+    const int64_t best = s.bound.top();
+    p.positions[picked] = best;
+    p.gains[picked] = s.bound[best] > 0 ? s.value[best] / static_cast<double>(n) : 0;
+    s.bound.set(best, MaxTree<double>::none());
     ++picked;
     reached = -1;
-    return cover(rows[best.position], true);
+    return cover(rows[best], true);
   }
 };
 
@@ -448,7 +451,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
   Greedy<T> greedy = {p, s, control};
   if (!greedy.start() || !greedy.first_bounds()) return false;
   while (greedy.picked < p.batch_size) {
-    while (!greedy.settled(greedy.heap.top())) {
+    while (!greedy.settled(s.bound.top())) {
       const bool join_pays = greedy.spent > greedy.join_cost;
       if (!(join_pays ? greedy.rebound() : greedy.update_wave())) return false;
     }

@@ -7,7 +7,7 @@
 // Numerics: kernel values from sums of squared differences in compute_t<T>, gains accumulated in double. Every gain that
 // decides a pick is made of such values; low-precision inner products give only upper bounds.
 // Idea (CPU): one self-join bounds the first gains from above. Gains only fall (submodularity), and only through the
-// rows whose m has risen since: a log of (x, old m, new m) lets a candidate at the top of the heap catch up by just
+// rows whose m has risen since: a log of (x, old m, new m) lets a candidate of the largest bound catch up by just
 // those, or start anew where that is shorter. Memory: O(n), and the log is cut at n entries.
 #pragma once
 #include "../storage.hpp"
