@@ -1,4 +1,4 @@
-"""Checks of single arguments, shared by the front door and the kernels: what is wrong is said by name."""
+"""Checks of single arguments, which the front door and the kernels share; an error names the argument."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def n_jobs_checked(n_jobs: Any) -> int | None:
 
 
 def generator(random_state: Any) -> np.random.Generator:
-    """One Generator; a RandomState is drawn from (and so moves on), nothing global is touched."""
+    """One Generator. A RandomState is drawn from (and so moves on); nothing global is touched."""
     if isinstance(random_state, np.random.Generator):
         return random_state
     if isinstance(random_state, np.random.RandomState):
@@ -39,7 +39,7 @@ def generator(random_state: Any) -> np.random.Generator:
 
 
 def size(value: Any, name: str, low: int, high: int | None = None, meaning: str = "") -> int:
-    """An integer in low .. high; `meaning` says what high is."""
+    """The value as an integer in low .. high; `meaning` says what high is."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer; got {value!r}")
     if value < low or (high is not None and value > high):
@@ -49,7 +49,7 @@ def size(value: Any, name: str, low: int, high: int | None = None, meaning: str 
 
 
 def number(value: Any, name: str, low: float = 0.0, *, infinite: bool = False) -> float:
-    """A number above low, finite unless `infinite`."""
+    """The value as a float above low, finite unless `infinite`."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
@@ -62,7 +62,7 @@ def number(value: Any, name: str, low: float = 0.0, *, infinite: bool = False) -
 
 
 def vector(a: Any, n: int, name: str, kinds: str, dtype: str) -> NDArray[Any]:
-    """(n,) on the host, of one of the NumPy kinds, converted to dtype."""
+    """The array as (n,) on the host, of one of the NumPy kinds, converted to dtype."""
     array = as_numpy(a, name)
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one entry per row; got {array.shape}")

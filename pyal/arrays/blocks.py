@@ -1,4 +1,4 @@
-"""Blocks of rows: what is done in NumPy to many rows is done to some MB of them at a time."""
+"""Blocks of rows: NumPy works on some MB of many rows at a time."""
 
 from __future__ import annotations
 

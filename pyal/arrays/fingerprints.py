@@ -14,9 +14,13 @@ HASHED = 1 << 32  # bytes: of a larger matrix this much, in evenly spaced blocks
 
 
 def fingerprint(rows: Matrix, limit: int = HASHED) -> dict[str, Any]:
-    """Shape, dtype and a hash of the values: of all up to 4 GiB, else of 4 GiB in blocks of 1 MiB, evenly spaced.
+    """Shape, dtype and a hash of the values, the same on every device.
 
-    hashed says how many rows were looked at. The same on every device. Memory O(1).
+    Up to 4 GiB all values are hashed; of a larger matrix 4 GiB are, in blocks of 1 MiB, evenly spaced. `hashed` says
+    how many rows were looked at. Memory: O(1).
+
+    rows: the matrix.
+    limit: how many bytes are hashed at most.
 
     >>> fingerprint(Matrix(np.zeros((2, 3)), "float64", "cpu"))["shape"]
     [2, 3]

@@ -12,7 +12,7 @@ from pyal.arrays.messages import first_few
 
 
 def distinct(values: Any, name: str) -> list[Any]:
-    """All text or all integers, none twice, as Python's own; ValueError or TypeError for anything else.
+    """The values as Python's own, all text or all integers, none twice; ValueError or TypeError for anything else.
 
     >>> distinct(np.array(["b", "a"]), "ids")
     ['b', 'a']
@@ -28,9 +28,13 @@ def distinct(values: Any, name: str) -> list[Any]:
 
 
 def positions_of(rows: Any, n: int, position_of: Mapping[Any, int], by: str | None = None) -> list[int]:
-    """Positions of rows in their order; position_of: of each id, empty where the rows have none.
+    """Positions of the rows, in the order given.
 
-    Text is ids. Integers are positions, except where ids are integers: there `by`, "position" or "id", must say.
+    rows: ids or positions. Text is always an id. An integer is a position, unless ids are integers.
+    n: how many rows there are.
+    position_of: the position of each id; empty where rows have no ids.
+    by: "position" or "id", which must be said where ids are integers.
+
     Raises ValueError or TypeError for anything else, and for rows that do not exist.
 
     >>> positions_of(["b", "a"], 2, {"a": 0, "b": 1})

@@ -14,11 +14,12 @@ from pyal.arrays.messages import first_few
 def labeled_positions(y: Any, n: int, name: str = "y") -> NDArray[np.int64]:
     """Ascending positions of the rows of y (n,) that carry a label.
 
-    A hole is NaN, NaT, None, pd.NA, a masked entry, or -1 where all of y are integers. In an array of floats -1.0 is a
-    label. Numbers, strings and any other objects are labels; a torch tensor is read like an array.
+    Holes are NaN, NaT, None, pd.NA and masked entries, and -1 where all of y are integers. In an array of floats -1.0
+    is a label. Numbers, strings and any other objects are labels, and a torch tensor is read like an array.
 
     Raises ValueError for a shape other than (n,), for integers of which all are -1 or +1 and both occur (a hole, or the
-    negative class?) and for objects that hold -1 beside None, NaN or pd.NA: say `labeled=` there.
+    negative class?), and for objects that hold -1 beside None, NaN or pd.NA. There `labeled=` can say which rows carry
+    one.
 
     >>> labeled_positions([3, -1, 0, -1], 4)
     array([0, 2])
@@ -51,10 +52,10 @@ def labeled_positions(y: Any, n: int, name: str = "y") -> NDArray[np.int64]:
 
 
 def plain_labels(labels: Any, n: int, name: str, per: str) -> list[Any]:
-    """n labels as bool, int, float or str, with None for a hole: None, NaN, NaT, pd.NA, or a masked entry.
+    """n labels as bool, int, float or str, with None for a hole (None, NaN, NaT, pd.NA, or a masked entry).
 
-    `per` says in messages what each label is for. Raises ValueError for another number of labels and for the integer
-    -1 (a class, or not labelled?), TypeError for anything else that is no number and no text.
+    `per` says in messages what each label is for. Raises ValueError for another number of labels and for the integer -1
+    (a class, or not labelled?), TypeError for anything else that is neither a number nor text.
 
     >>> plain_labels(["cat", None], 2, "labels", "row")
     ['cat', None]

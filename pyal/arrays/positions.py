@@ -1,4 +1,4 @@
-"""Which rows: positions or a boolean mask, as ascending positions."""
+"""Positions or a boolean mask, as ascending positions."""
 
 from __future__ import annotations
 

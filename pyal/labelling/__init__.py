@@ -1,1 +1,1 @@
-"""From a batch to a labelling tool and back: files out, files in, ids kept."""
+"""From a batch to a labelling tool and back. README.md leads through a day of it."""

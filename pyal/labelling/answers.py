@@ -35,9 +35,12 @@ class Answer:
 def settle(answers: Sequence[Answer], on_conflict: str = "error") -> list[Answer]:
     """One answer per row, in the order in which the rows first come; a row that nobody answered has status NONE.
 
-    Equal labels are one label, and a label outweighs a skip. Different labels: "error" is a ValueError that names the
-    rows; "last" takes what was said last, a skip too, by time where all answers of the row have one, else by order;
-    "majority" counts each annotator's last label and raises ValueError for a tie.
+    Equal labels are one label, and a label outweighs a skip.
+
+    answers: what annotators said, any number of answers per row.
+    on_conflict: what happens to a row with different labels. "error" raises a ValueError that names the rows. "last"
+        takes what was said last, a skip too: by time where all answers of the row have one, else by order. "majority"
+        counts the last label of each annotator, and raises ValueError for a tie.
 
     >>> said = [Answer(3, "", "cat", LABELED, "ann"), Answer(3, "", "", SKIPPED, "bob")]
     >>> [(a.position, a.label, a.status) for a in settle(said)]
@@ -117,7 +120,7 @@ def _by_time(answers: list[Answer]) -> list[Answer]:
 
 
 def _most_frequent(labeled: list[Answer]) -> set[str]:
-    """The labels with the most votes. An annotator has one vote, answers that name nobody one each."""
+    """The labels with the most votes. Each annotator has one vote, and so has each answer that names nobody."""
     votes = {(a.annotator, 0 if a.annotator else i): a.label for i, a in enumerate(labeled)}
     counts = Counter(votes.values())
     return {label for label, n in counts.items() if n == max(counts.values())}

@@ -18,9 +18,9 @@ LOCAL_FILES = "/data/local-files/?d="
 def image_files(rows: Sequence[Row], folder: str, *, pattern: str | None = None) -> list[str]:
     """For each row its image, as a path relative to `folder` with forward slashes.
 
-    It is the file named by the row's id, else the one whose name without its extension is the id; with `pattern`, such
-    as "frame_{position:06d}.png", the file of that name. Raises ValueError naming the rows that have no image, more
-    than one or another row's, and for paths that lead out of the folder.
+    The image is the file that the row's id names, else the one whose name without its extension is the id. With
+    `pattern`, such as "frame_{position:06d}.png", it is the file of that name. Raises ValueError that names the rows
+    that have no image, more than one or another row's, and for paths that lead out of the folder.
     """
     _check_folder(folder)
     if pattern is None and not all(row.id for row in rows):
@@ -39,8 +39,8 @@ def image_files(rows: Sequence[Row], folder: str, *, pattern: str | None = None)
 def image_files_by_position(rows: Sequence[Row], folder: str, embeddings: str) -> list[str]:
     """For each row the image that stands at its position in the sorted list of all images under `folder`.
 
-    Sorted by folder, then by name, as torchvision's ImageFolder does. Raises ValueError unless there are as many images
-    as `embeddings`, a .npy file, has rows.
+    The list is sorted by folder, then by name, as torchvision's ImageFolder does it. Raises ValueError unless there are
+    as many images as `embeddings`, a .npy file, has rows.
     """
     _check_folder(folder)
     n = len(as_numpy(embeddings, "--by-position"))

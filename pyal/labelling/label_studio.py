@@ -64,11 +64,14 @@ def label_config(classes: Sequence[str]) -> str:
 
 
 def read_export(path: str, *, control: str | None = None, several: str = "error") -> list[Answer]:
-    """The answers in an export, JSON, JSON_MIN, CSV or TSV, one per annotation, NONE for a task without one.
+    """The answers in an export, JSON, JSON_MIN, CSV or TSV: one per annotation, and NONE for a task without one.
 
-    control: the name of the Choices tag to read, where there are others in the configuration. several: what an
-    annotation with several choices is, "error" or "skip". Raises ValueError naming the task for other tags than
-    Choices, tasks that pyal did not write, and files that are no export.
+    path: the file.
+    control: the name of the Choices tag to read, where the configuration has others too.
+    several: "error" or "skip", what an annotation with several choices is.
+
+    Raises ValueError that names the task: for other tags than Choices, for tasks that pyal did not write, and for files
+    that are no export.
     """
     records = list(_records(path))
     found = [_choices(record, where, control) for record, where in records]
