@@ -18,9 +18,12 @@ _KINDS = ("cannot_link", "must_link", "both")
 class Components:
     """Constrained rows by component, numbered by their lowest row: the rows of one component share a cluster.
 
-    rows: (m,) component by component, ascending in each; component: (m,) theirs. Components of different colour share
-    no cluster: colour (n,), 0 .. n_colours - 1, or None. Nor do component g and any of conflicts[start[g] :
-    start[g + 1]], start = conflict_start (n + 1,), listed from both sides; or None.
+    rows: (m,) component by component, ascending in each.
+    component: (m,) the component of each of them.
+    colour: (n,) 0 .. n_colours - 1: components of different colours share no cluster. None: there are no colours.
+    conflicts: components too, or None. Component g shares no cluster with any of conflicts[start[g] : start[g + 1]],
+        where start is conflict_start; each pair is listed from both sides.
+    conflict_start: (n + 1,), or None.
     """
 
     n: int

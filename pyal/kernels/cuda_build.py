@@ -1,8 +1,8 @@
 """The CUDA module: the installed one where it runs on the GPUs here, else one built from the same sources on first use.
 
 The build is kept in $XDG_CACHE_HOME/pyal (~/.cache/pyal), in a folder named after everything that it depends on:
-sources, toolkit, architectures, Python. It links neither libtorch nor libcudart, so another torch finds it again.
-Whatever makes it impossible is one sentence.
+sources, toolkit, architectures, Python. It links neither libtorch nor libcudart, so another torch finds it again. Where
+a build is impossible, one sentence says why.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def ntk_lookahead(
 
 
 def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:
-    """MemoryError where so many (n, n) matrices have no room: the kernel and its working copy are two."""
+    """MemoryError where `copies` matrices (n, n) have no room: the kernel and its working copy are two."""
     what = f"looking ahead over {n} rows ({copies} of {n} x {n} in {dtype}; fewer candidates need less)"
     room(copies * n * n * np.dtype(dtype).itemsize, device, what)
 
@@ -143,9 +143,9 @@ def mean_ridge(R: Matrix) -> float:
 
 
 def kernel_matrix(R: Any, name: str = "R") -> Matrix:
-    """R as `Matrix`: square, finite, symmetric, no negative diagonal and no 2 x 2 minor beyond rounding.
+    """R as `Matrix`: square, finite, symmetric, with no negative diagonal and no negative 2 x 2 minor beyond rounding.
 
-    Raises ValueError saying where it is not so. A `Matrix` is passed on once it is square. Memory: a few MB.
+    Raises ValueError that says where it is not so. A `Matrix` is passed on once it is square. Memory: a few MB.
     """
     rows = plain(as_matrix(R, name))
     if rows.n != rows.d:

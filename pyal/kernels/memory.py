@@ -12,7 +12,7 @@ from pyal.arrays import empty
 def room(bytes_needed: int, device: str, what: str) -> None:
     """Raises MemoryError where `device` has no room for `what`, before anything of it is allocated.
 
-    A system that allocates on trust would else end the process, once the memory is touched.
+    A system that allocates on trust would otherwise end the process once the memory is touched.
 
     >>> room(1024, "cpu", "a kilobyte")
     """

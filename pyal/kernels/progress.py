@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Progress:
-    """A tqdm bar on a terminal for what has run a second already: one kernel, or at most so many in a row."""
+    """A tqdm bar on a terminal, for one kernel or a series of them, once it has run for a second."""
 
     def __init__(self, title: str, kernels: int = 1) -> None:
         self.title, self.begun = title, time.monotonic()
