@@ -71,7 +71,7 @@ class Inputs:
         proba = features = None
         if self.proba is not None:
             proba = as_numpy(self.proba, "proba")
-            _check_proba(proba, n)
+            check_proba(proba, n)
         if self.features is not None:
             features = kernels.checked_matrix(self.features, "features", device=rows.device)
             if features.n != n:
@@ -175,7 +175,8 @@ def _plus_minus_one(values: NDArray[Any]) -> bool:
     return values.dtype.kind == "i" and bool(((values == -1) | (values == 1)).all())
 
 
-def _check_proba(proba: NDArray[Any], n: int) -> None:
+def check_proba(proba: NDArray[Any], n: int) -> None:
+    """ValueError or TypeError for what is not (n, C) or (T, n, C) probabilities, naming the first row that is wrong."""
     shape = proba.shape
     if proba.dtype.kind not in "biuf":
         raise TypeError(f"proba must hold real numbers; got dtype {proba.dtype}")

@@ -24,6 +24,10 @@ class State:
     history: tuple[Record, ...] = ()
     relabeled: tuple[Record, ...] = ()
 
+    @property
+    def n_classes(self) -> int:
+        return len(set(self.labels.values()))
+
     def after(self, record: Record) -> State:
         """The state that follows this one; ValueError for an event that is not known."""
         if record["event"] not in _EVENTS:

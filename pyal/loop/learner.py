@@ -1,110 +1,256 @@
-"""The classifier of a loop: a fresh copy fitted each round, what it says of all rows, and how it is found again."""
+"""What a loop trains: a learner, asked by position in the pool; a scikit-learn classifier on the rows of X is made one.
+
+Its description in words and numbers, which a journal keeps, and the way back from that stand here too.
+"""
 
 from __future__ import annotations
 
+import copy
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import BLOCK_ELEMENTS, Matrix, as_numpy
+from pyal import kernels
+from pyal.arrays import Matrix, as_numpy, first_few, row_blocks
 from pyal.metrics import balanced_accuracy
+from pyal.pool import check_proba
+
+_BLOCKS = 16  # of 8 MB each: the rows that a classifier is asked about at a time
 
 
-def estimator_checked(estimator: Any) -> Any:
-    """The estimator, a scikit-learn classifier that is not fitted here, or None; TypeError for anything else."""
-    if estimator is None:
-        return None
+class Learner(Protocol):
+    """What `pyal.Loop` and `pyal.simulate` train; anything whose `fit` takes unlabeled= and seed= is one.
+
+    Beside what stands here it may have `features(positions)`, (m, h) activations for strategies that use them, and
+    get_params(), the arguments it is made again of when a loop is resumed. A loop fits a shallow copy in each round,
+    so that what is assigned in fit is that round's own.
+    """
+
+    classes_: Any  # after fit: labels in the order of the columns of predict_proba
+
+    def fit(
+        self, positions: NDArray[np.int64], labels: NDArray[Any], *, unlabeled: NDArray[np.int64], seed: int
+    ) -> Any:
+        """Trains from nothing on the labels of ascending positions, be they of one class only.
+
+        unlabeled: the ascending positions of all rows without a label. All that is random follows from seed.
+        """
+
+    def predict_proba(self, positions: NDArray[np.int64]) -> Any:
+        """(m, C) probabilities, or (T, m, C) of T passes; needed for strategies that need proba."""
+
+
+@dataclass(eq=False)
+class EstimatorLearner:
+    """A scikit-learn classifier on the rows of X as a learner. What is passed to it goes block by block, on the host.
+
+    estimator: as given, never fitted; fitted: its clone, fitted to the labels; a constant (scikit-learn's
+    DummyClassifier) where they are of one class, as most classifiers need two.
+    """
+
+    estimator: Any
+    X: Matrix
+    fitted: Any = None
+
+    @property
+    def classes_(self) -> Any:
+        return self.fitted.classes_
+
+    def fit(
+        self,
+        positions: NDArray[np.int64],
+        labels: NDArray[Any],
+        *,
+        unlabeled: NDArray[np.int64],  # noqa: ARG002
+        seed: int,
+    ) -> EstimatorLearner:
+        """As of every learner; what in the estimator is random and has no seed is given this one."""
+        from sklearn.base import clone
+        from sklearn.dummy import DummyClassifier
+
+        fresh = clone(self.estimator) if len(set(labels.tolist())) > 1 else DummyClassifier(strategy="prior")
+        seeds = {
+            name: seed
+            for name, value in fresh.get_params(deep=True).items()
+            if value is None and name.split("__")[-1] == "random_state"
+        }
+        if seeds:
+            fresh.set_params(**seeds)
+        self.fitted = fresh.fit(_on_host(self.X.take(positions)), labels)
+        return self
+
+    def predict_proba(self, positions: NDArray[np.int64]) -> NDArray[np.floating]:
+        """(m, C); TypeError where the estimator has none, ValueError where its columns are not its classes."""
+        if not callable(getattr(self.fitted, "predict_proba", None)):
+            raise TypeError(f"estimator must have predict_proba, which the strategy needs; {self.fitted!r} has none")
+        n_classes = len(self.classes_)
+        out: NDArray[np.floating] | None = None
+        for part, block in self._blocks(positions):
+            proba = as_numpy(self.fitted.predict_proba(block), "predict_proba")
+            if proba.shape != (len(block), n_classes):
+                raise ValueError(
+                    f"predict_proba must give {(len(block), n_classes)}, rows x classes; got {proba.shape}"
+                )
+            if out is None:
+                out = np.empty((len(positions), n_classes), np.float32 if proba.dtype == np.float32 else np.float64)
+            out[part] = proba
+        assert out is not None
+        return out
+
+    def features(self, positions: NDArray[np.int64]) -> NDArray[Any] | None:
+        """(m, h) of the estimator's own `features(rows)`, None where it has no such method."""
+        if not callable(getattr(self.fitted, "features", None)):
+            return None
+        return np.concatenate([as_numpy(self.fitted.features(b), "features") for _, b in self._blocks(positions)])
+
+    def predict_rows(self, X: Matrix) -> NDArray[Any]:
+        """(m,) labels predicted for rows that are not in the pool."""
+        parts = row_blocks(X.n, X.d, _BLOCKS)
+        return np.concatenate([as_numpy(self.fitted.predict(_on_host(X.part(part))), "predict") for part in parts])
+
+    def _blocks(self, positions: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Slices of the positions and their rows; adjoining rows are not copied."""
+        for part in row_blocks(len(positions), self.X.d, _BLOCKS):
+            wanted = positions[part]
+            begin, end = int(wanted[0]), int(wanted[-1]) + 1
+            adjoin = end - begin == len(wanted) and bool((np.diff(wanted) == 1).all())
+            yield part, _on_host(self.X.part(slice(begin, end)) if adjoin else self.X.take(wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The rows of a test set, on the host or a device, and their labels."""
+
+    X: Matrix
+    y: NDArray[Any]
+
+
+def as_learner(estimator: Any, X: Matrix) -> Any:
+    """A learner as it is, a scikit-learn classifier on the rows of X as one, None for None; TypeError for the rest."""
+    if estimator is None or (not isinstance(estimator, type) and is_learner(estimator)):
+        return estimator
     lacking = [name for name in ("fit", "predict", "get_params") if not callable(getattr(estimator, name, None))]
     if lacking or isinstance(estimator, type):
         rest = "got a class: write its parentheses" if isinstance(estimator, type) else f"it has no {lacking[0]}"
         raise TypeError(
-            f"estimator must be a scikit-learn classifier (an object with fit, predict, get_params); {rest}"
+            "estimator must be a scikit-learn classifier (an object with fit, predict, get_params) or a learner (its "
+            f"fit takes unlabeled= and seed=); {rest}"
         )
-    return estimator
+    return EstimatorLearner(estimator, X)
 
 
-def fitted(estimator: Any, X: Matrix, positions: NDArray[np.int64], labels: Sequence[Any], seed: int) -> Any:
-    """A clone of the estimator fitted to the rows at `positions`; what in it is random and has no seed is given one.
+def is_learner(thing: Any) -> bool:
+    """Whether its `fit` takes unlabeled= and seed=."""
+    try:
+        parameters = inspect.signature(thing.fit).parameters
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return {"unlabeled", "seed"} <= parameters.keys()
 
-    Labels of one class only are fitted by a constant (scikit-learn's DummyClassifier), as most classifiers need two.
+
+def given(learner: Any) -> Any:
+    """What the user passed as estimator= for this learner."""
+    return learner.estimator if isinstance(learner, EstimatorLearner) else learner
+
+
+def fitted(
+    learner: Any, positions: NDArray[np.int64], labels: Sequence[Any], *, unlabeled: NDArray[np.int64], seed: int
+) -> Any:
+    """A copy of the learner that is fitted to these labels; the learner itself stays as it was."""
+    fresh = copy.copy(learner)
+    fresh.fit(positions, np.asarray(labels), unlabeled=unlabeled, seed=seed)
+    return fresh
+
+
+def model(learner: Any) -> Any:
+    """Of a fitted learner what its user knows: the scikit-learn classifier, or the learner itself."""
+    return learner.fitted if isinstance(learner, EstimatorLearner) else learner
+
+
+def probabilities(learner: Any, n: int, classes: Sequence[Any]) -> NDArray[Any]:
+    """(n, C) or (T, n, C) of a fitted learner for all rows, a column per class in the order given, and checked.
+
+    Classes that it has not seen have columns of 0.
     """
-    from sklearn.base import clone
-    from sklearn.dummy import DummyClassifier
+    if not callable(getattr(learner, "predict_proba", None)):
+        raise TypeError(f"estimator must have predict_proba, which the strategy needs; {learner!r} has none")
+    proba = as_numpy(learner.predict_proba(np.arange(n)), "predict_proba")
+    known = np.asarray(as_numpy(learner.classes_, "classes_")).tolist()
+    if proba.ndim not in (2, 3) or proba.shape[-1] != len(known):
+        raise ValueError(f"predict_proba must have a column for each of {len(known)} classes_; got {proba.shape}")
+    strange = [label for label in known if label not in set(classes)]
+    if strange:
+        raise ValueError(f"classes_ must be among the classes of the loop (its classes=); got {first_few(strange)}")
+    if known != list(classes):
+        column = {label: i for i, label in enumerate(classes)}
+        every = np.zeros((*proba.shape[:-1], len(classes)), proba.dtype)
+        every[..., [column[label] for label in known]] = proba
+        proba = every
+    check_proba(proba, n)
+    return proba
 
-    fresh = clone(estimator) if len(set(labels)) > 1 else DummyClassifier(strategy="prior")
-    seeds = {
-        name: seed
-        for name, value in fresh.get_params(deep=True).items()
-        if value is None and name.split("__")[-1] == "random_state"
-    }
-    if seeds:
-        fresh.set_params(**seeds)
-    return fresh.fit(_on_host(X.take(positions)), np.asarray(labels))
+
+def activations(learner: Any, X: Matrix) -> Matrix | None:
+    """(n, h) of a fitted learner's `features` for all rows, on X's device and looked at; None where it has none."""
+    found = learner.features(np.arange(X.n)) if callable(getattr(learner, "features", None)) else None
+    if found is None:
+        return None
+    features = kernels.checked_matrix(found, "features", device=X.device)
+    if features.n != X.n:
+        raise ValueError(f"features must have one row per row of X, {X.n}; got {features.n}")
+    return features
 
 
-def probabilities(estimator: Any, X: Matrix, classes: Sequence[Any]) -> NDArray[np.floating]:
-    """(N, C) of the fitted estimator, a column per class in the order given; 0 for classes that it has not seen.
+def measured(learner: Any, test: HeldOut | Callable[[Any], Any]) -> dict[str, float]:
+    """What a test says of a fitted learner: accuracy and balanced accuracy, or what a callable of the model returns."""
+    if isinstance(test, HeldOut):
+        predicted = learner.predict_rows(test.X)
+        return {
+            "accuracy": float(np.mean(predicted == test.y)),
+            "balanced_accuracy": balanced_accuracy(test.y, predicted),
+        }
+    found = test(model(learner))
+    return {str(k): float(v) for k, v in found.items()} if isinstance(found, Mapping) else {"test": float(found)}
 
-    Asked block by block. Raises TypeError where the estimator has no predict_proba, ValueError where its columns are
-    not its classes.
+
+def description(learner: Any) -> dict[str, Any] | None:
+    """Import path and parameters of what the user passed as estimator=, as JSON holds them.
+
+    What JSON cannot hold is put in words; parameters is None where a learner has no get_params.
     """
-    if not callable(getattr(estimator, "predict_proba", None)):
-        raise TypeError(f"estimator must have predict_proba, which the strategy needs; {estimator!r} has none")
-    column = {label: i for i, label in enumerate(classes)}
-    known = as_numpy(estimator.classes_, "classes_").tolist()
-    columns = [column[label] for label in known]
-    out: NDArray[np.floating] | None = None
-    for part, block in _blocks(X):
-        proba = as_numpy(estimator.predict_proba(block), "predict_proba")
-        if proba.shape != (len(block), len(known)):
-            raise ValueError(f"predict_proba must give {(len(block), len(known))}, rows x classes; got {proba.shape}")
-        if out is None:
-            out = np.zeros((X.n, len(classes)), np.float32 if proba.dtype == np.float32 else np.float64)
-        out[part, columns] = proba
-    assert out is not None
-    return out
-
-
-def activations(estimator: Any, X: Matrix) -> NDArray[Any] | None:
-    """(N, h) of `estimator.features`, asked block by block; None where it has no such method."""
-    if not callable(getattr(estimator, "features", None)):
+    if learner is None:
         return None
-    return np.concatenate([as_numpy(estimator.features(block), "features") for _, block in _blocks(X)])
+    thing = given(learner)
+    asked = getattr(thing, "get_params", None)
+    parameters = None
+    if callable(asked):
+        parameters = {name: _plain(value) for name, value in sorted(asked(deep=False).items())}
+    return {"class": import_path(type(thing)), "parameters": parameters}
 
 
-def held_out_scores(estimator: Any, X: Matrix, y: NDArray[Any]) -> dict[str, float]:
-    """Accuracy and balanced accuracy (mean recall of the classes in y) of the fitted estimator on (X, y)."""
-    predicted = np.concatenate([as_numpy(estimator.predict(block), "predict") for _, block in _blocks(X)])
-    return {"accuracy": float(np.mean(predicted == y)), "balanced_accuracy": balanced_accuracy(y, predicted)}
-
-
-def described(estimator: Any) -> dict[str, Any] | None:
-    """Import path and parameters of the estimator as JSON holds them; what it cannot hold is put in words."""
-    if estimator is None:
+def rebuilt(kept: Mapping[str, Any] | None) -> Any:
+    """The estimator or learner of a description; ValueError where it cannot be made from that alone."""
+    if kept is None:
         return None
-    parameters = {name: _plain(value) for name, value in sorted(estimator.get_params(deep=False).items())}
-    return {"class": import_path(type(estimator)), "parameters": parameters}
-
-
-def rebuilt(description: Mapping[str, Any] | None) -> Any:
-    """The estimator of a description; ValueError where it cannot be made from that alone."""
-    if description is None:
-        return None
-    parameters = description["parameters"]
+    parameters = kept["parameters"]
+    if parameters is None:
+        raise ValueError(f"the learner {kept['class']} cannot be rebuilt (it has no get_params); pass estimator=")
     in_words = [name for name, value in parameters.items() if isinstance(value, dict) and "tuple" not in value]
     if in_words:
         raise ValueError(
-            f"the estimator {description['class']} cannot be rebuilt (its {', '.join(in_words)}); pass estimator="
+            f"the estimator {kept['class']} cannot be rebuilt (its {', '.join(in_words)}); pass estimator="
         )
     try:
-        return imported(description["class"])(
+        return imported(kept["class"])(
             **{name: tuple(v["tuple"]) if isinstance(v, dict) else v for name, v in parameters.items()}
         )
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"the estimator {description['class']} is not found ({error}); pass estimator=") from None
+        raise ValueError(f"the estimator {kept['class']} is not found ({error}); pass estimator=") from None
 
 
 def import_path(thing: Callable[..., Any]) -> str:
@@ -134,14 +280,7 @@ def _plain(value: Any) -> Any:
     return {"repr": text if " at 0x" not in text else import_path(value if callable(value) else type(value))}
 
 
-def _blocks(X: Matrix) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Slices of rows and the rows on the host in a type that classifiers take, some 100 MB at a time."""
-    step = max(1, 16 * BLOCK_ELEMENTS // X.d)
-    for begin in range(0, X.n, step):
-        part = slice(begin, min(begin + step, X.n))
-        yield part, _on_host(X.part(part))
-
-
 def _on_host(X: Matrix) -> NDArray[Any]:
+    """In a type that classifiers take."""
     array = np.asarray(as_numpy(X, "X"))
     return array.astype(np.float32) if array.dtype == np.float16 else array

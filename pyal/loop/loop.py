@@ -10,45 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal import kernels
-from pyal.arrays import (
-    Matrix,
-    as_positions,
-    distinct,
-    first_few,
-    generator,
-    label_values,
-    labeled_positions,
-    n_jobs_checked,
-    normalized,
-    plain_labels,
-    positions_of,
-    size,
-)
+from pyal.arrays import first_few, label_values, labeled_positions, plain_labels, positions_of
 from pyal.loop.history import Record, State, replay
 from pyal.loop.journal import Journal, Mark, create_journal, open_journal, refuse_existing
-from pyal.loop.learner import estimator_checked
-from pyal.loop.round import HeldOut, Rounds
-from pyal.loop.schedule import batch_size_schedule, strategy_schedule
-from pyal.loop.setup import check_same, loop_arguments, settings
+from pyal.loop.learner import HeldOut, model
+from pyal.loop.round import Rounds
+from pyal.loop.setup import Setup, checked_setup, setup_from_record
 
 
 class Loop:
     """Active learning by rounds: `query` gives the next batch, `teach` takes its labels, `history` says how it went.
 
     X: (N, d) embeddings, as for `pyal.select`; looked at once, normalised once with metric="cosine".
-    estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), cloned and fitted anew to all labels
-    in each round where the strategy or the test asks for it, on X as given; a random_state of None in it is given the
-    round's seed. If it has a method `features(X)`, strategies get those. None for strategies that need no model.
+    estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), cloned and fitted to all labels, on
+    X as given, in each round where the strategy or the test asks for it; a random_state of None in it is given the
+    round's seed. If it has a method `features(X)`, strategies get those. Or a learner, which is asked by position and
+    need not know X: `fit(positions, labels, *, unlabeled, seed)`, `predict_proba(positions)` with `classes_`, and, as
+    it likes, `features(positions)` (pyal.loop.learner.Learner says the rest). None for strategies that need no model.
     strategy: a name out of `pyal.list_strategies()` or a callable, with **options; or a schedule of (strategy,
     until_n_labels) or (strategy, until_n_labels, options): each is in force while fewer rows are labelled.
     batch_size: an integer, or a schedule of (batch_size, until_n_labels); a last limit other than None ends the run.
     y: labels known from the start, with holes as in `pyal.select`. ids: one distinct text or integer per row.
     classes: all classes, where known beforehand: they fix the columns of proba. Default: those seen so far, sorted.
-    test: (X_test, y_test), for accuracy and balanced accuracy in every round; or a callable of the fitted estimator
-    that returns a number or a dict of numbers. candidates: what may be picked at all. subset: how many of those, drawn
-    anew each round, the strategy may pick from. initial: the strategy while labels of fewer than two classes are known,
-    where the one in force needs proba; without it that is an error. workdir: a folder that keeps the run, see below.
+    test: (X_test, y_test), for accuracy and balanced accuracy of a scikit-learn classifier in every round; or a
+    callable of the fitted estimator or learner that returns a number or a dict of numbers.
+    candidates: what may be picked at all. subset: how many of those, drawn anew each round, the strategy may pick from.
+    initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba; without
+    it that is an error. workdir: a folder that keeps the run, see below.
 
     Each round draws from generators of its own, made of random_state and the round's number, and fits labels in the
     order of their rows: in what order they came, and over how many restarts, does not change the picks. Memory: O(N)
@@ -66,6 +54,8 @@ class Loop:
     >>> loop.outstanding
     array([1])
     """
+
+    _journal: Journal | None
 
     def __init__(
         self,
@@ -90,37 +80,45 @@ class Loop:
     ) -> None:
         if workdir is not None:
             refuse_existing(os.fspath(workdir))
-        if metric not in ("euclidean", "cosine"):
-            raise ValueError(f"metric must be 'euclidean' or 'cosine'; got {metric!r}")
-        given = kernels.checked_matrix(X, "X", device=device)
-        allowed = np.full(given.n, candidates is None)
-        if candidates is not None:
-            allowed[as_positions(candidates, given.n, "candidates")] = True
-        self._rounds = Rounds(
-            X=normalized(given) if metric == "cosine" else given,
-            given=given,
-            estimator=estimator_checked(estimator),
-            stages=strategy_schedule(strategy, options),
-            sizes=batch_size_schedule(batch_size),
-            initial=None if initial is None else strategy_schedule(initial, {})[0],
-            allowed=allowed,
-            subset=None if subset is None else size(subset, "subset", 1),
-            classes=None if classes is None else distinct(classes, "classes"),
-            test=_test(test, given),
-            seed=_seed(random_state),
-            n_jobs=n_jobs_checked(n_jobs),
+        setup = checked_setup(
+            X,
+            estimator,
+            strategy,
+            batch_size,
+            options=options,
+            ids=ids,
+            classes=classes,
+            test=test,
+            metric=metric,
+            candidates=candidates,
+            subset=subset,
+            initial=initial,
+            random_state=random_state,
+            device=device,
+            n_jobs=n_jobs,
         )
-        self._ids = None if ids is None else _ids(ids, given.n)
-        self._position_of = {} if self._ids is None else {name: i for i, name in enumerate(self._ids)}
-        self._journal: Journal | None = None
-        self._now = State(), Mark()  # assigned as one: an interruption leaves both as they were
+        self._begin(setup)
         known = [] if y is None else [self._known(y)]
         if workdir is not None:
-            start = settings(self._rounds, X=X, ids=self._ids, metric=metric, test=test, device=device)
-            self._journal, mark = create_journal(os.path.abspath(workdir), [start, *known])
-            self._now = replay([start, *known]), mark
+            records = [setup.record(), *known]
+            self._journal, mark = create_journal(os.path.abspath(workdir), records)
+            self._now = replay(records), mark
         elif known:
             self._now = replay(known), Mark()
+
+    @classmethod
+    def of(cls, setup: Setup) -> Loop:
+        """A loop in memory, of what was checked before (pyal.loop.setup); nothing in it is looked at again."""
+        loop = cls.__new__(cls)
+        loop._begin(setup)
+        return loop
+
+    def _begin(self, setup: Setup) -> None:
+        self._setup = setup
+        self._rounds = Rounds(setup)
+        self._position_of = {} if setup.ids is None else {name: i for i, name in enumerate(setup.ids)}
+        self._journal = None
+        self._now = State(), Mark()  # assigned as one: an interruption leaves both as they were
 
     @classmethod
     def resume(
@@ -145,12 +143,8 @@ class Loop:
         """
         journal, mark, records = open_journal(os.path.abspath(workdir))
         try:
-            kept = records[0]
-            device = kept["device"] if device is None else device
-            found = loop_arguments(kept, X=X, estimator=estimator, test=test)
-            loop = cls(**found, device=device, n_jobs=kept["n_jobs"] if n_jobs is None else n_jobs)
-            given = {"X": found["X"], "test": found["test"], "ids": loop._ids, "metric": kept["metric"]}
-            check_same(kept, settings(loop._rounds, device=device, **given))
+            given = {"X": X, "estimator": estimator, "test": test, "device": device, "n_jobs": n_jobs}
+            loop = cls.of(setup_from_record(records[0], **given))
             loop._now = replay(records), mark
             loop._journal = journal
         except BaseException:
@@ -178,8 +172,8 @@ class Loop:
 
     @property
     def n(self) -> int:
-        """Matrix of X."""
-        return self._rounds.given.n
+        """The rows of X."""
+        return self._setup.X.n
 
     @property
     def workdir(self) -> str | None:
@@ -189,7 +183,7 @@ class Loop:
     @property
     def ids(self) -> list[Any] | None:
         """The id of each row, or None."""
-        return None if self._ids is None else list(self._ids)
+        return None if self._setup.ids is None else list(self._setup.ids)
 
     @property
     def labels(self) -> NDArray[np.object_]:
@@ -233,8 +227,11 @@ class Loop:
 
     @property
     def estimator_(self) -> Any:
-        """The estimator as last fitted by `query` or `evaluate`, else None; a constant where one class is known."""
-        return None if self._rounds.fit is None else self._rounds.fit.estimator
+        """The estimator or learner as last fitted by `query` or `evaluate`, else None.
+
+        Where one class is known it is a constant in place of a scikit-learn classifier.
+        """
+        return None if self._rounds.fit is None else model(self._rounds.fit.learner)
 
     def query(self) -> NDArray[np.int64]:
         """Positions to label next, int64, in the order picked: what is left of the last batch, else a new batch.
@@ -307,7 +304,7 @@ class Loop:
             if answer.setdefault(position, label) != label:
                 raise ValueError(f"row {position} comes twice with different labels: {answer[position]!r}, {label!r}")
         new = [label for label in answer.values() if label is not None]
-        classes, test = self._rounds.classes, self._rounds.test
+        classes, test = self._setup.classes, self._setup.test
         if classes is not None and not set(new) <= set(classes):
             wrong = [label for label in new if label not in set(classes)]
             raise ValueError(f"labels must be among the classes {first_few(classes)}; got {first_few(wrong)}")
@@ -319,32 +316,3 @@ class Loop:
 
     def _positions(self, rows: Any, by: str | None) -> list[int]:
         return positions_of(rows, self.n, self._position_of, by)
-
-
-def _ids(ids: Any, n: int) -> list[Any]:
-    found = distinct(ids, "ids")
-    if len(found) != n:
-        raise ValueError(f"ids must hold one id per row of X, {n}; got {len(found)}")
-    return found
-
-
-def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
-    if test is None or (callable(test) and not isinstance(test, tuple)):
-        return test
-    if not isinstance(test, (tuple, list)) or len(test) != 2:
-        raise TypeError(
-            f"test must be (X_test, y_test) or a callable of the fitted estimator; got {type(test).__name__}"
-        )
-    rows = kernels.checked_matrix(test[0], "X_test")
-    if rows.d != X.d:
-        raise ValueError(f"X_test must have as many columns as X, {X.d}; got {rows.d}")
-    labels = plain_labels(test[1], rows.n, "y_test", "row of X_test")
-    if None in labels:
-        raise ValueError(f"y_test must have no holes; it has one in row {labels.index(None)}")
-    return HeldOut(rows, np.asarray(labels))
-
-
-def _seed(random_state: Any) -> int:
-    """An integer that stands for the run's randomness; a Generator or RandomState is drawn from."""
-    rng = generator(random_state)
-    return int(random_state) if isinstance(random_state, (int, np.integer)) else int(rng.integers(2**63))

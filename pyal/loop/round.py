@@ -1,118 +1,79 @@
-"""One round of a loop: fit, evaluate, predict, select. What it does follows from the run's settings and the state."""
+"""One round of a loop: fit, evaluate, predict, select. What it does follows from the loop's setup and the state."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import Matrix
 from pyal.loop.history import State
-from pyal.loop.learner import activations, fitted, held_out_scores, probabilities
-from pyal.loop.schedule import BatchSize, Stage, in_force
-from pyal.selection import select
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Matrix, on the host or a device, and their labels."""
-
-    X: Matrix
-    y: NDArray[Any]
+from pyal.loop.learner import activations, fitted, measured, probabilities
+from pyal.loop.schedule import Stage, in_force
+from pyal.loop.setup import Setup
+from pyal.pool import Pool
+from pyal.selection import pick
 
 
 @dataclass(eq=False)
 class Fit:
-    """The estimator fitted to `labels` in a round, and what was measured of it; good for these labels only."""
+    """The learner fitted to `labels` in a round, and what was measured of it; good for these labels only."""
 
     labels: Any
     round: int
-    estimator: Any
+    learner: Any
     metrics: dict[str, float]
     seconds: dict[str, float]
 
 
 @dataclass(eq=False)
 class Rounds:
-    """The settings of a run, all of them checked, and the last fit.
+    """The rounds of a loop, and what one leaves to the next: the last fit, and what strategies carry.
 
-    X: the rows that strategies see (normalised with metric="cosine"); given: the rows that the estimator sees.
-    allowed: (N,) True where a row may be picked at all. The rest is as in `pyal.Loop`.
+    None of that changes a batch: a loop that is resumed starts without it.
     """
 
-    X: Matrix
-    given: Matrix
-    estimator: Any
-    stages: tuple[Stage, ...]
-    sizes: tuple[BatchSize, ...]
-    initial: Stage | None
-    allowed: NDArray[np.bool_]
-    subset: int | None
-    classes: list[Any] | None
-    test: HeldOut | Callable[[Any], Any] | None
-    seed: int
-    n_jobs: int | None
+    setup: Setup
     fit: Fit | None = None
-
-    def __post_init__(self) -> None:
-        for stage in self.stages:
-            if "proba" in stage.needs(1) and self.estimator is None:
-                raise ValueError(f"strategy {stage.name!r} needs proba, so the loop needs estimator=, which is missing")
-        if self.test is not None and self.estimator is None:
-            raise ValueError("test needs estimator=, which is missing")
-        if self.initial is not None and "proba" in self.initial.needs(1):
-            raise ValueError(f"initial must be a strategy that needs no proba; {self.initial.name!r} does")
-        largest = max(entry.rows for entry in self.sizes)
-        if self.subset is not None and self.subset < largest:
-            raise ValueError(f"subset must be at least batch_size, {largest}; got {self.subset}")
+    carried: dict[str, Any] = field(default_factory=dict)
 
     def asked(self, state: State) -> dict[str, Any]:
         """The record of the round that follows `state`, with its batch; ValueError where there is none."""
-        stage, rows = self._in_force(state)
-        subset_rng, _, select_rng = _generators(self.seed, state.round)
+        setup = self.setup
+        stage, batch_size = self._in_force(state)
+        subset_rng, _, select_rng = _generators(setup.seed, state.round)
         candidates = self._candidates(state, subset_rng)
         with_model = "proba" in stage.needs(len(state.labels)) or (
-            not isinstance(stage.strategy, str) and _n_classes(state) > 1
+            not isinstance(stage.strategy, str) and state.n_classes > 1
         )
-        fit = self._fitted(state) if with_model or self.test is not None else None
+        fit = self._fitted(state) if with_model or setup.test is not None else None
         seconds = {} if fit is None else dict(fit.seconds)
-        proba, features = None, None
+        proba = features = None
         if fit is not None and with_model:
             started = time.perf_counter()
-            proba = probabilities(fit.estimator, self.given, self._known_classes(state))
-            features = activations(fit.estimator, self.given)
+            proba = probabilities(fit.learner, setup.X.n, self._known_classes(state))
+            features = activations(fit.learner, setup.X)
             seconds["predict"] = time.perf_counter() - started
         started = time.perf_counter()
-        batch = select(
-            self.X,
-            self._codes(state),
-            labeled=sorted(state.labels),
-            strategy=stage.strategy,
-            batch_size=rows,
-            candidates=candidates,
-            proba=proba,
-            features=features,
-            random_state=select_rng,
-            n_jobs=self.n_jobs,
-            **stage.options,
-        )
+        labeled, y = self._labeled(state)
+        pool = Pool(setup.seen, labeled, candidates, y, proba, features, setup.n_jobs, self.carried)
+        batch = pick(pool, stage.strategy, batch_size, rng=select_rng, options=stage.options)
         seconds["select"] = time.perf_counter() - started
-        return self._entry(state, fit, seconds, stage.name, batch.tolist())
+        return self._record(state, fit, seconds, stage.name, batch.tolist())
 
     def evaluated(self, state: State) -> dict[str, Any]:
         """The record of the round that follows `state` before its batch is asked: metrics only."""
-        if self.test is None:
+        if self.setup.test is None:
             raise ValueError("evaluate() needs test=, which is missing")
         fit = self._fitted(state)
         if fit is None:
             raise ValueError("evaluate() needs labels, and none are known")
-        return self._entry(state, fit, dict(fit.seconds))
+        return self._record(state, fit, dict(fit.seconds))
 
-    def _entry(
+    def _record(
         self,
         state: State,
         fit: Fit | None,
@@ -123,9 +84,9 @@ class Rounds:
         return {
             "round": state.round,
             "strategy": strategy,
-            "seed": self.seed,
+            "seed": self.setup.seed,
             "n_labeled": len(state.labels),
-            "n_classes": _n_classes(state),
+            "n_classes": state.n_classes,
             "batch": list(batch),
             "metrics": {} if fit is None else dict(fit.metrics),
             "seconds": seconds,
@@ -133,78 +94,70 @@ class Rounds:
 
     def _in_force(self, state: State) -> tuple[Stage, int]:
         """Strategy and batch size at this number of labels."""
-        n_labeled, seen = len(state.labels), _n_classes(state)
-        rows, stage = in_force(self.sizes, n_labeled), in_force(self.stages, n_labeled)
-        if rows is None or stage is None:
-            ended = "batch_size" if rows is None else "strategy"
+        setup, n_labeled = self.setup, len(state.labels)
+        entry, stage = in_force(setup.batch_sizes, n_labeled), in_force(setup.stages, n_labeled)
+        if entry is None or stage is None:
+            ended = "batch_size" if entry is None else "strategy"
             raise ValueError(f"the schedule of {ended} has ended: {n_labeled} rows are labelled")
-        if "proba" not in stage.needs(n_labeled) or seen > 1:
-            return stage, rows.rows
-        if self.initial is None:
+        if "proba" not in stage.needs(n_labeled) or state.n_classes > 1:
+            return stage, entry.batch_size
+        if setup.initial is None:
             raise ValueError(
-                f"strategy {stage.name!r} needs proba, and labels of {seen} classes are known where a classifier "
-                f"needs two: teach some, or say initial='random', or strategy=[('random', 20), ({stage.name!r}, None)]"
+                f"strategy {stage.name!r} needs proba, and labels of {state.n_classes} classes are known where a "
+                f"classifier needs two: teach some, or say initial='random', or strategy=[('random', 20), "
+                f"({stage.name!r}, None)]"
             )
-        return self.initial, rows.rows
+        return setup.initial, entry.batch_size
 
     def _fitted(self, state: State) -> Fit | None:
-        """This round's estimator with its metrics, fitted once; None where there is nothing to fit."""
-        labels = state.labels
-        if self.estimator is None or not labels:
+        """This round's learner with its metrics, fitted once; None where there is nothing to fit."""
+        setup, labels = self.setup, state.labels
+        if setup.learner is None or not labels:
             return None
         if self.fit is None or self.fit.labels is not labels or self.fit.round != state.round:
-            seed = int(_generators(self.seed, state.round)[1].integers(2**32))
+            seed = int(_generators(setup.seed, state.round)[1].integers(2**32))
             positions = np.array(sorted(labels), np.int64)
+            known = [labels[p] for p in positions.tolist()]
+            unlabeled = np.delete(np.arange(setup.X.n), positions)
             started = time.perf_counter()
-            model = fitted(self.estimator, self.given, positions, [labels[p] for p in positions.tolist()], seed)
+            learner = fitted(setup.learner, positions, known, unlabeled=unlabeled, seed=seed)
             seconds = {"fit": time.perf_counter() - started}
             metrics = {}
-            if self.test is not None:
+            if setup.test is not None:
                 started = time.perf_counter()
-                metrics = _metrics(self.test, model)
+                metrics = measured(learner, setup.test)
                 seconds["evaluate"] = time.perf_counter() - started
-            self.fit = Fit(labels, state.round, model, metrics, seconds)
+            self.fit = Fit(labels, state.round, learner, metrics, seconds)
         return self.fit
 
     def _candidates(self, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
         """Ascending positions that may be picked in this round."""
-        free = self.allowed.copy()
+        setup = self.setup
+        allowed = np.ones(setup.X.n, bool) if setup.allowed is None else setup.allowed
+        free = allowed.copy()
         free[list(state.labels)] = False
         free[list(state.skipped)] = False
         positions = np.flatnonzero(free).astype(np.int64, copy=False)
         if not len(positions):
-            labeled, skipped = (int(self.allowed[list(rows)].sum()) for rows in (state.labels, state.skipped))
+            labeled, skipped = (int(allowed[list(rows)].sum()) for rows in (state.labels, state.skipped))
             raise ValueError(
-                f"there is no row to pick: of {int(self.allowed.sum())} candidates {labeled} are labelled and "
+                f"there is no row to pick: of {int(allowed.sum())} candidates {labeled} are labelled and "
                 f"{skipped} skipped"
             )
-        if self.subset is None or self.subset >= len(positions):
+        if setup.subset is None or setup.subset >= len(positions):
             return positions
-        return np.sort(rng.choice(positions, self.subset, replace=False))
+        return np.sort(rng.choice(positions, setup.subset, replace=False))
 
     def _known_classes(self, state: State) -> list[Any]:
-        return sorted(set(state.labels.values())) if self.classes is None else self.classes
+        return sorted(set(state.labels.values())) if self.setup.classes is None else self.setup.classes
 
-    def _codes(self, state: State) -> NDArray[np.int64]:
-        """(N,) the column of proba of each label, -1 for a hole."""
+    def _labeled(self, state: State) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ascending positions of the labelled rows, and for each the column of proba that its label has."""
         column = {label: i for i, label in enumerate(self._known_classes(state))}
-        codes = np.full(self.X.n, -1, np.int64)
-        for position, label in state.labels.items():
-            codes[position] = column[label]
-        return codes
-
-
-def _metrics(test: HeldOut | Callable[[Any], Any], estimator: Any) -> dict[str, float]:
-    if isinstance(test, HeldOut):
-        return held_out_scores(estimator, test.X, test.y)
-    found = test(estimator)
-    return {str(k): float(v) for k, v in found.items()} if isinstance(found, dict) else {"test": float(found)}
-
-
-def _n_classes(state: State) -> int:
-    return len(set(state.labels.values()))
+        positions = sorted(state.labels)
+        return np.array(positions, np.int64), np.array([column[state.labels[p]] for p in positions], np.int64)
 
 
 def _generators(seed: int, round_: int) -> list[np.random.Generator]:
-    """Of one round: for the subset, the estimator and the strategy."""
+    """Of one round: for the subset, the learner and the strategy."""
     return [np.random.default_rng(child) for child in np.random.SeedSequence((seed, round_)).spawn(3)]

@@ -34,7 +34,7 @@ class Stage:
 class BatchSize:
     """How many rows to ask for while fewer than `until` are labelled (None: to the end)."""
 
-    rows: int
+    batch_size: int
     until: int | None
 
 
@@ -70,7 +70,7 @@ def batch_size_schedule(batch_size: Any) -> tuple[BatchSize, ...]:
     The last limit may be None (no end) or a number of labels at which there are no more batches.
 
     >>> batch_size_schedule([(20, 100), (100, 500)])[1]
-    BatchSize(rows=100, until=500)
+    BatchSize(batch_size=100, until=500)
     """
     if not isinstance(batch_size, Sequence) or isinstance(batch_size, (str, bytes)):
         return (BatchSize(size(batch_size, "batch_size", 1), None),)
@@ -78,13 +78,13 @@ def batch_size_schedule(batch_size: Any) -> tuple[BatchSize, ...]:
         raise TypeError(
             f"batch_size must be an integer or a sequence of (batch_size, until_n_labels); got {batch_size!r}"
         )
-    return _rising(tuple(BatchSize(size(rows, "batch_size", 1), _limit(until)) for rows, until in batch_size))
+    return _rising(tuple(BatchSize(size(one, "batch_size", 1), _limit(until)) for one, until in batch_size))
 
 
 def in_force(schedule: tuple[Entry, ...], n_labeled: int) -> Entry | None:
     """The entry that holds at this number of labels, None where the schedule has ended.
 
-    >>> in_force(batch_size_schedule([(20, 100), (100, 500)]), 100).rows
+    >>> in_force(batch_size_schedule([(20, 100), (100, 500)]), 100).batch_size
     100
     """
     return next((entry for entry in schedule if entry.until is None or n_labeled < entry.until), None)

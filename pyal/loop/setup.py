@@ -1,59 +1,167 @@
-"""How a run was set up, as its journal keeps it, and the way back to a loop's arguments."""
+"""All that a loop is given, checked in one place; as the first record of its journal keeps it, and back from there."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pyal.arrays import fingerprint
+from pyal import kernels
+from pyal.arrays import (
+    Matrix,
+    as_positions,
+    distinct,
+    fingerprint,
+    generator,
+    n_jobs_checked,
+    normalized,
+    plain_labels,
+    size,
+)
 from pyal.loop.journal import FORMAT
-from pyal.loop.learner import described, import_path, imported, rebuilt
-from pyal.loop.round import HeldOut, Rounds
-from pyal.loop.schedule import Stage
+from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
+from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
+from pyal.pool import metric_checked
 
 
-def settings(rounds: Rounds, *, X: Any, ids: list[Any] | None, metric: str, test: Any, device: Any) -> dict[str, Any]:
-    """The first record of a journal: all that a loop was given, X and X_test by path (where so given) and fingerprint.
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a loop is given, all of it checked; made by `checked_setup`.
 
-    Raises ValueError for a strategy that cannot be imported by name and options that JSON cannot hold.
+    X: the rows as given, which the learner sees; seen: those that strategies see, at norm 1 with metric="cosine".
+    allowed: (N,) True where a row may be picked at all. X_path, test_path: where the rows were read from, or None.
+    The rest is as in `pyal.Loop`.
     """
-    import pyal  # for its version
 
-    tested: dict[str, Any] | None = None
-    if isinstance(rounds.test, HeldOut):
-        tested = {**fingerprint(rounds.test.X), "path": _path(test[0]), "y": rounds.test.y.tolist()}
-    elif rounds.test is not None:
-        tested = {"callable": import_path(rounds.test)}
-    record = {
-        "event": "start",
-        "format": FORMAT,
-        "pyal": pyal.__version__,
-        "X": {**fingerprint(rounds.given), "path": _path(X)},
-        "estimator": described(rounds.estimator),
-        "strategy": [_stage(stage) for stage in rounds.stages],
-        "batch_size": [[entry.rows, entry.until] for entry in rounds.sizes],
-        "initial": None if rounds.initial is None else _stage(rounds.initial)[0],
-        "metric": metric,
-        "subset": rounds.subset,
-        "classes": rounds.classes,
-        "seed": rounds.seed,
-        "device": None if device is None else str(device),
-        "n_jobs": rounds.n_jobs,
-        "ids": ids,
-        "candidates": None if rounds.allowed.all() else np.flatnonzero(rounds.allowed).tolist(),
-        "test": tested,
-    }
-    return record
+    X: Matrix
+    seen: Matrix
+    learner: Any
+    stages: tuple[Stage, ...]
+    batch_sizes: tuple[BatchSize, ...]
+    metric: str = "euclidean"
+    initial: Stage | None = None
+    allowed: NDArray[np.bool_] | None = None
+    subset: int | None = None
+    classes: list[Any] | None = None
+    test: HeldOut | Callable[[Any], Any] | None = None
+    ids: list[Any] | None = None
+    seed: int = 0
+    device: str | None = None
+    n_jobs: int | None = None
+    X_path: str | None = None
+    test_path: str | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for parts that do not go together."""
+        for stage in self.stages:
+            if "proba" in stage.needs(1) and self.learner is None:
+                raise ValueError(f"strategy {stage.name!r} needs proba, so the loop needs estimator=, which is missing")
+        if self.test is not None and self.learner is None:
+            raise ValueError("test needs estimator=, which is missing")
+        if isinstance(self.test, HeldOut) and not isinstance(self.learner, EstimatorLearner):
+            raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
+        if self.initial is not None and "proba" in self.initial.needs(1):
+            raise ValueError(f"initial must be a strategy that needs no proba; {self.initial.name!r} does")
+        largest = max(entry.batch_size for entry in self.batch_sizes)
+        if self.subset is not None and self.subset < largest:
+            raise ValueError(f"subset must be at least batch_size, {largest}; got {self.subset}")
+
+    def record(self) -> dict[str, Any]:
+        """The first record of a journal: X and X_test by path (where so given) and fingerprint, all else in full.
+
+        Raises ValueError for a strategy that cannot be imported by name and options that JSON cannot hold.
+        """
+        import pyal  # for its version
+
+        tested: dict[str, Any] | None = None
+        if isinstance(self.test, HeldOut):
+            tested = {**fingerprint(self.test.X), "path": self.test_path, "y": self.test.y.tolist()}
+        elif self.test is not None:
+            tested = {"callable": import_path(self.test)}
+        return {
+            "event": "start",
+            "format": FORMAT,
+            "pyal": pyal.__version__,
+            "X": {**fingerprint(self.X), "path": self.X_path},
+            "estimator": description(self.learner),
+            "strategy": [_stage_record(stage) for stage in self.stages],
+            "batch_size": [[entry.batch_size, entry.until] for entry in self.batch_sizes],
+            "initial": None if self.initial is None else _stage_record(self.initial)[0],
+            "candidates": None if self.allowed is None else np.flatnonzero(self.allowed).tolist(),
+            "test": tested,
+            "random_state": self.seed,
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
+        }
 
 
-def loop_arguments(kept: Mapping[str, Any], *, X: Any, estimator: Any, test: Any) -> dict[str, Any]:
-    """The arguments of the loop that kept these settings; X, estimator and test stand for what is not found again.
+_AS_THEY_ARE = ("metric", "subset", "classes", "ids", "device", "n_jobs")  # in a record and among a loop's arguments
 
-    Raises ValueError that says what to pass.
+
+def checked_setup(
+    X: Any,
+    estimator: Any = None,
+    strategy: Any = "typiclust",
+    batch_size: Any = 10,
+    *,
+    options: Mapping[str, Any],
+    seen: Matrix | None = None,
+    ids: Any = None,
+    classes: Any = None,
+    test: Any = None,
+    metric: Any = "euclidean",
+    candidates: Any = None,
+    subset: Any = None,
+    initial: Any = None,
+    random_state: Any = None,
+    device: Any = None,
+    n_jobs: Any = None,
+) -> Setup:
+    """The Setup of a loop's arguments; ValueError or TypeError for those that are refused, as `pyal.Loop` says.
+
+    X, X_test: a `Matrix` was looked at before and is not again. seen: the rows of X for this metric, where they are
+    made already.
+    """
+    metric = metric_checked(metric)
+    rows = kernels.checked_matrix(X, "X", device=device)
+    learner = as_learner(estimator, rows)
+    return Setup(
+        X=rows,
+        seen=seen_with(rows, metric) if seen is None else seen,
+        learner=learner,
+        stages=strategy_schedule(strategy, options),
+        batch_sizes=batch_size_schedule(batch_size),
+        metric=metric,
+        initial=None if initial is None else strategy_schedule(initial, {})[0],
+        allowed=None if candidates is None else _allowed(candidates, rows.n),
+        subset=None if subset is None else size(subset, "subset", 1),
+        classes=None if classes is None else distinct(classes, "classes"),
+        test=_test(test, rows),
+        ids=None if ids is None else _ids(ids, rows.n),
+        seed=_seed(random_state),
+        device=None if device is None else str(device),
+        n_jobs=n_jobs_checked(n_jobs),
+        X_path=_path(X),
+        test_path=_path(test[0]) if isinstance(test, (tuple, list)) else None,
+    )
+
+
+def seen_with(rows: Matrix, metric: str) -> Matrix:
+    """The rows as strategies see them with this metric."""
+    return normalized(rows) if metric == "cosine" else rows
+
+
+def setup_from_record(
+    kept: Mapping[str, Any], *, X: Any, estimator: Any, test: Any, device: Any, n_jobs: int | None
+) -> Setup:
+    """The Setup that a journal's first record was made from; what is not None stands for what is not found again.
+
+    Raises ValueError that says what to pass, and ValueError that says in what X, the test or the estimator is not the
+    one that the run started with.
     """
     if X is None:
         X = _found(kept["X"]["path"], "X")
@@ -61,20 +169,21 @@ def loop_arguments(kept: Mapping[str, Any], *, X: Any, estimator: Any, test: Any
     if test is None and tested is not None:
         test = _callable(tested["callable"], "test") if "callable" in tested else None
         test = (_found(tested["path"], "X_test", "test"), tested["y"]) if test is None else test
-    return {
-        "X": X,
-        "estimator": rebuilt(kept["estimator"]) if estimator is None else estimator,
-        "strategy": [(_strategy(s), until, options) for s, until, options in kept["strategy"]],
-        "batch_size": kept["batch_size"],
-        "initial": None if kept["initial"] is None else _strategy(kept["initial"]),
-        "random_state": kept["seed"],
-        "test": test,
-        **{name: kept[name] for name in ("metric", "subset", "classes", "ids", "candidates")},
-    }
+    as_kept = {name: kept[name] for name in (*_AS_THEY_ARE, "batch_size", "candidates", "random_state")}
+    setup = checked_setup(
+        X,
+        rebuilt(kept["estimator"]) if estimator is None else estimator,
+        [(_strategy(kept_strategy), until, options) for kept_strategy, until, options in kept["strategy"]],
+        options={},
+        test=test,
+        initial=None if kept["initial"] is None else _strategy(kept["initial"]),
+        **{**as_kept, **{k: v for k, v in {"device": device, "n_jobs": n_jobs}.items() if v is not None}},
+    )
+    _check_same(kept, setup.record())
+    return setup
 
 
-def check_same(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """ValueError that says in what X, the test or the estimator is not the one that the run started with."""
+def _check_same(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in ("X", "test", "estimator"):
         before, after = kept[name] or {}, now[name] or {}
         for key in (*before, *(key for key in after if key not in before)):
@@ -96,13 +205,13 @@ def _difference(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -
         return "its values differ (shape and dtype are the same)"
     if key == "y":
         return "its labels differ"
-    if key == "parameters":
+    if key == "parameters" and before[key] is not None and after[key] is not None:
         names = [n for n in {**before[key], **after[key]} if not _same(before[key].get(n), after[key].get(n))]
         return ", ".join(f"{n} was {before[key].get(n)!r} and is {after[key].get(n)!r}" for n in names)
     return f"{key} was {before.get(key)} and is {after.get(key)}"
 
 
-def _stage(stage: Stage) -> list[Any]:
+def _stage_record(stage: Stage) -> list[Any]:
     strategy: Any = stage.strategy
     if not isinstance(strategy, str):
         path = import_path(strategy)
@@ -148,3 +257,39 @@ def _found(path: str | None, name: str, argument: str | None = None) -> str:
 
 def _path(X: Any) -> str | None:
     return os.path.abspath(os.fspath(X)) if isinstance(X, (str, os.PathLike)) else None
+
+
+def _allowed(candidates: Any, n: int) -> NDArray[np.bool_] | None:
+    """A mask of the candidates, None where they are all rows."""
+    mask = np.zeros(n, bool)
+    mask[as_positions(candidates, n, "candidates")] = True
+    return None if mask.all() else mask
+
+
+def _ids(ids: Any, n: int) -> list[Any]:
+    found = distinct(ids, "ids")
+    if len(found) != n:
+        raise ValueError(f"ids must hold one id per row of X, {n}; got {len(found)}")
+    return found
+
+
+def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
+    if test is None or isinstance(test, HeldOut) or (callable(test) and not isinstance(test, tuple)):
+        return test
+    if not isinstance(test, (tuple, list)) or len(test) != 2:
+        raise TypeError(
+            f"test must be (X_test, y_test) or a callable of the fitted estimator; got {type(test).__name__}"
+        )
+    rows = kernels.checked_matrix(test[0], "X_test")
+    if rows.d != X.d:
+        raise ValueError(f"X_test must have as many columns as X, {X.d}; got {rows.d}")
+    labels = plain_labels(test[1], rows.n, "y_test", "row of X_test")
+    if None in labels:
+        raise ValueError(f"y_test must have no holes; it has one in row {labels.index(None)}")
+    return HeldOut(rows, np.asarray(labels))
+
+
+def _seed(random_state: Any) -> int:
+    """An integer that stands for the run's randomness; a Generator or RandomState is drawn from."""
+    rng = generator(random_state)
+    return int(random_state) if isinstance(random_state, (int, np.integer)) else int(rng.integers(2**63))

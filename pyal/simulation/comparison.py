@@ -18,7 +18,7 @@ SIGNIFICANT = 0.05
 COLUMNS = ("n_labels", "accuracy", "balanced_accuracy", "seconds_select", "seconds_predict", "seconds_fit")
 MOST_SHOWN = 6  # budgets in a summary
 
-Run = Mapping[str, Any]  # strategy, seed, rows (a dict of COLUMNS per round), picks (a list of positions per round)
+Run = Mapping[str, Any]  # strategy, seed, records (a dict of COLUMNS per round), picks (positions per round)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,13 +188,13 @@ def comparison(runs: Sequence[Run], failures: Mapping[tuple[str, int], str], n_i
     kinds = [("n_labels", "i8"), *((column, "f8") for column in COLUMNS[1:])]
     width = max([1, *(len(run["strategy"]) for run in runs)])
     dtype = np.dtype([("strategy", f"U{width}"), ("seed", "i8"), ("round", "i8"), *kinds])
-    rows = [
-        (run["strategy"], run["seed"], r, *(np.nan if row[c] is None else row[c] for c in COLUMNS))
+    lines = [
+        (run["strategy"], run["seed"], r, *(np.nan if record[c] is None else record[c] for c in COLUMNS))
         for run in runs
-        for r, row in enumerate(run["rows"])
+        for r, record in enumerate(run["records"])
     ]
     picks = {(run["strategy"], run["seed"]): [np.array(p, np.int64) for p in run["picks"]] for run in runs}
-    return Comparison(np.array(rows, dtype), picks, dict(failures), n_initial)
+    return Comparison(np.array(lines, dtype), picks, dict(failures), n_initial)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a simulation is to run: its strategies, seeds and batches, checked before anything is run."""
+"""What a simulation is to run, checked in one place before anything is run."""
 
 from __future__ import annotations
 
@@ -9,22 +9,110 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import first_few, label_values, labeled_positions, size
-from pyal.loop.schedule import batch_size_schedule, in_force, strategy_schedule
+from pyal import kernels
+from pyal.arrays import Matrix, first_few, label_values, labeled_positions, size
+from pyal.loop.learner import EstimatorLearner, as_learner
+from pyal.loop.schedule import batch_size_schedule, in_force
+from pyal.loop.setup import Setup, checked_setup
 from pyal.simulation.comparison import CONTROL
 
 
-@dataclass(frozen=True)
-class Spec:
-    """A strategy or a schedule of strategies, with the options of a Loop, under the name that the user gave it."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a simulation is to run, all of it checked; made by `checked_plan`.
 
-    name: str
-    strategy: Any
-    metric: str
-    options: Mapping[str, Any]
+    y: (N,) the answers. setups: what the loop of each strategy is given, the control first, but for the seed; they
+    share the rows of X, looked at once, and the rows at norm 1, made once. initial: how many random labels all start
+    from. batch_sizes: of each round.
+    """
+
+    y: NDArray[Any]
+    setups: Mapping[str, Setup]
+    seeds: tuple[int, ...]
+    initial: int
+    batch_sizes: tuple[int, ...]
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """(strategy, seed) of every run, in the order of the table."""
+        return [(name, seed) for name in self.setups for seed in self.seeds]
+
+    @property
+    def shared(self) -> Setup:
+        """The control's setup: of rows, test and learner it says what all have in common."""
+        return self.setups[CONTROL]
+
+    def strategies(self) -> dict[str, Any]:
+        """What each strategy is: its metric and its schedule."""
+        return {
+            name: {
+                "metric": setup.metric,
+                "stages": [
+                    {"strategy": stage.strategy, "until": stage.until, "options": stage.options}
+                    for stage in setup.stages
+                ],
+            }
+            for name, setup in self.setups.items()
+        }
 
 
-def complete_labels(y: Any, n: int) -> NDArray[Any]:
+def checked_plan(
+    X: Any,
+    y: Any,
+    *,
+    test: Any,
+    estimator: Any,
+    strategies: Any,
+    seeds: Any,
+    batch_sizes: Any,
+    budget: int | None,
+    initial: int | None,
+    subset: int | None,
+    metric: str,
+    device: Any,
+) -> Plan:
+    """The Plan of these arguments of `pyal.simulate`; ValueError or TypeError for those that are refused."""
+    rows = kernels.checked_matrix(X, "X", device=device)
+    labels = _complete_labels(y, rows.n)
+    named = _named_strategies(strategies)
+    known = _seeds(seeds)
+    start = 0 if initial is None else size(initial, "initial", 1, rows.n, " (the rows of X)")
+    sizes = _batch_sizes(batch_sizes, budget, start, rows.n)
+    learner = as_learner(estimator, rows)
+    if learner is None:
+        raise TypeError("estimator must be a scikit-learn classifier or a learner; got None")
+    targets = (start + np.cumsum(sizes)).tolist()
+    tested = _pair_or_callable(test, learner)
+    setups: dict[str, Setup] = {}
+    seen: dict[str, Matrix] = {}
+    for name, options in named.items():
+        strategy, own = options.pop("strategy", name), options.pop("metric", metric)
+        setup = checked_setup(
+            rows,
+            learner,
+            strategy,
+            list(zip(sizes, targets, strict=True)),
+            options=options,
+            seen=seen.get(own),
+            test=tested,
+            metric=own,
+            subset=subset,
+            initial=CONTROL,
+        )
+        _check_lasts(name, setup, targets[-1], sizes[-1])
+        tested, seen[own], setups[name] = setup.test, setup.seen, setup
+    return Plan(labels, setups, tuple(known), start, tuple(sizes))
+
+
+def _pair_or_callable(test: Any, learner: Any) -> Any:
+    pair = isinstance(test, (tuple, list)) and len(test) == 2
+    if pair if isinstance(learner, EstimatorLearner) else callable(test):
+        return test
+    wanted = "(X_test, y_test)" if isinstance(learner, EstimatorLearner) else "a callable of the fitted learner"
+    raise TypeError(f"test must be {wanted}; got {type(test).__name__}")
+
+
+def _complete_labels(y: Any, n: int) -> NDArray[Any]:
     """(n,) labels of which none is missing."""
     values, _ = label_values(y, n)
     try:
@@ -39,40 +127,27 @@ def complete_labels(y: Any, n: int) -> NDArray[Any]:
     return values
 
 
-def specs_checked(strategies: Any, metric: str) -> list[Spec]:
-    """The strategies asked for, all checked, the control among them and first."""
+def _named_strategies(strategies: Any) -> dict[str, dict[str, Any]]:
+    """Options by name, "strategy" and "metric" among them, the control first."""
     if isinstance(strategies, Mapping):
-        given = [_spec(name, value, metric) for name, value in strategies.items()]
+        pairs = list(strategies.items())
     elif isinstance(strategies, str) or not isinstance(strategies, Sequence):
         raise TypeError(f"strategies must be a list or a mapping of names to options; got {strategies!r}")
     else:
-        given = [_spec(_name(one), one, metric) for one in strategies]
-    names = [spec.name for spec in given]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"strategies must have distinct names; {twice[0]!r} comes more than once")
-    control = next((spec for spec in given if spec.name == CONTROL), _spec(CONTROL, CONTROL, metric))
-    if control.strategy != CONTROL:
-        raise ValueError(f"the name {CONTROL!r} is the control's; call {control.strategy!r} something else")
-    return [control, *(spec for spec in given if spec.name != CONTROL)]
-
-
-def _spec(name: Any, value: Any, metric: str) -> Spec:
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"strategies must have names that are text, not empty; got {name!r}")
-    options = dict(value) if isinstance(value, Mapping) else {"strategy": name if value is None else value}
-    strategy, own = options.pop("strategy", name), options.pop("metric", metric)
-    strategy_schedule(strategy, options)
-    return Spec(name, strategy, own, options)
-
-
-def check_lasts(spec: Spec, budget: int, last: int) -> None:
-    """ValueError where the schedule has ended before the last batch, of `last` rows, is picked."""
-    stages = strategy_schedule(spec.strategy, spec.options)
-    if in_force(stages, budget - last) is None:
-        raise ValueError(
-            f"the schedule of {spec.name!r} ends at {stages[-1].until} labels, before the budget, {budget}"
-        )
+        pairs = [(_name(one), one) for one in strategies]
+    names = [name for name, _ in pairs]
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"strategies must have names that are text, not empty; got {name!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"strategies must have distinct names; {name!r} comes more than once")
+    named = {CONTROL: {"strategy": CONTROL}}
+    for name, value in pairs:
+        named[name] = dict(value) if isinstance(value, Mapping) else {"strategy": name if value is None else value}
+    control = named[CONTROL].get("strategy", CONTROL)
+    if control != CONTROL:
+        raise ValueError(f"the name {CONTROL!r} is the control's; call {control!r} something else")
+    return named
 
 
 def _name(strategy: Any) -> str:
@@ -83,21 +158,15 @@ def _name(strategy: Any) -> str:
     return getattr(strategy, "__name__", type(strategy).__name__)
 
 
-def described(specs: Sequence[Spec]) -> dict[str, Any]:
-    """What each strategy is, as its schedule."""
-    return {
-        spec.name: {
-            "metric": spec.metric,
-            "stages": [
-                {"strategy": stage.strategy, "until": stage.until, "options": stage.options}
-                for stage in strategy_schedule(spec.strategy, spec.options)
-            ],
-        }
-        for spec in specs
-    }
+def _check_lasts(name: str, setup: Setup, budget: int, last: int) -> None:
+    """ValueError where the schedule of strategies has ended before the last batch, of `last` rows, is picked."""
+    if in_force(setup.stages, budget - last) is None:
+        raise ValueError(
+            f"the schedule of {name!r} ends at {setup.stages[-1].until} labels, before the budget, {budget}"
+        )
 
 
-def seeds_checked(seeds: Any) -> list[int]:
+def _seeds(seeds: Any) -> list[int]:
     """0, 1, ... where a number of seeds is given, else those of the list, distinct."""
     if isinstance(seeds, (int, np.integer)):
         return list(range(size(seeds, "seeds", 1)))
@@ -109,7 +178,7 @@ def seeds_checked(seeds: Any) -> list[int]:
     return known
 
 
-def batch_sizes_checked(batch_sizes: Any, budget: int | None, start: int, n: int) -> list[int]:
+def _batch_sizes(batch_sizes: Any, budget: int | None, start: int, n: int) -> list[int]:
     """The batches of a run, by size; the last one is what is left of the budget."""
     given = list(batch_sizes) if np.iterable(batch_sizes) and not isinstance(batch_sizes, str) else batch_sizes
     if isinstance(given, list) and given and all(np.ndim(one) == 0 for one in given):
@@ -117,25 +186,31 @@ def batch_sizes_checked(batch_sizes: Any, budget: int | None, start: int, n: int
             raise TypeError("budget must not be given beside a list of batch_sizes, which is its own")
         sizes = [size(one, "batch_sizes", 1) for one in given]
     else:
-        try:
-            schedule = batch_size_schedule(given if np.ndim(given) else size(given, "batch_sizes", 1))
-        except TypeError:
-            raise TypeError(
-                "batch_sizes must be an integer, a list of integers or a list of (batch_size, until_n_labels); "
-                f"got {batch_sizes!r}"
-            ) from None
-        end = schedule[-1].until if budget is None else size(budget, "budget", start + 1)
-        if end is None:
-            raise TypeError("budget must say how many labels a run has in the end; it is missing")
-        sizes, total = [], start
-        while total < end:
-            entry = in_force(schedule, total)
-            if entry is None:
-                raise ValueError(f"batch_sizes end at {total} labels, before the budget of {end}")
-            sizes.append(min(entry.rows, end - total))
-            total += sizes[-1]
+        sizes = _scheduled(given, budget, start)
     if not sizes or start + sum(sizes) > n:
         total = start + sum(sizes)
         rule = f"ask for at most the {n} rows of X" if sizes else f"go beyond the {start} initial labels"
         raise ValueError(f"budget and batch_sizes must {rule}; they ask for {total}")
+    return sizes
+
+
+def _scheduled(given: Any, budget: int | None, start: int) -> list[int]:
+    """The batches of an integer or a schedule, from `start` labels to the budget or to the schedule's end."""
+    try:
+        schedule = batch_size_schedule(given if np.ndim(given) else size(given, "batch_sizes", 1))
+    except TypeError:
+        raise TypeError(
+            "batch_sizes must be an integer, a list of integers or a list of (batch_size, until_n_labels); "
+            f"got {given!r}"
+        ) from None
+    end = schedule[-1].until if budget is None else size(budget, "budget", start + 1)
+    if end is None:
+        raise TypeError("budget must say how many labels a run has in the end; it is missing")
+    sizes, total = [], start
+    while total < end:
+        entry = in_force(schedule, total)
+        if entry is None:
+            raise ValueError(f"batch_sizes end at {total} labels, before the budget of {end}")
+        sizes.append(min(entry.batch_size, end - total))
+        total += sizes[-1]
     return sizes

@@ -4,65 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pyal import files, kernels
-from pyal.arrays import Matrix, as_numpy, fingerprint
-from pyal.loop.learner import described, import_path
+from pyal import files
+from pyal.arrays import fingerprint
+from pyal.loop.learner import HeldOut, description, import_path
 from pyal.simulation.comparison import CONTROL, Comparison, Run, comparison
+from pyal.simulation.plan import Plan
 
 SETTINGS = "settings.json"
 
 
-def settings_of(
-    X: Matrix, y: Any, test: Any, estimator: Any, initial: int, batch_sizes: Sequence[int], subset: int | None
-) -> dict[str, Any]:
-    """What must be the same for runs to be compared, as JSON holds it; arrays by shape, type and a hash."""
-    return {
-        "X": fingerprint(X),
-        "y": _labels_fingerprint(y),
-        "X_test": fingerprint(kernels.checked_matrix(test[0], "X_test")),
-        "y_test": _labels_fingerprint(test[1]),
-        "estimator": described(estimator),
-        "initial": initial,
-        "batch_sizes": list(batch_sizes),
-        "subset": subset,
-    }
-
-
 @dataclass(frozen=True)
 class Workdir:
-    """A folder that keeps runs of these settings and strategies; refused where it keeps those of others.
+    """A folder that keeps the finished runs of a plan; made by `opened_workdir`."""
 
-    Raises ValueError naming the first difference, OSError where the folder cannot be written.
-    """
-
-    path: Any
-    settings: Mapping[str, Any]
-    strategies: Mapping[str, Any]
-
-    def __post_init__(self) -> None:
-        folder = Path(self.path)
-        strategies = json.loads(json.dumps(self.strategies, default=_in_words))
-        settings = json.loads(json.dumps(self.settings, default=_in_words))
-        before: dict[str, Any] = {}
-        if (folder / SETTINGS).exists():
-            stored = _read(folder / SETTINGS)
-            before = stored["strategies"]
-            both = {name: before[name] for name in strategies if name in before}
-            asked = {**settings, "strategies": {name: strategies[name] for name in both}}
-            _check_same(folder, {**stored, "strategies": both}, asked)
-        elif next(_run_files(folder), None) is not None:
-            raise ValueError(f"workdir {folder} has runs and no {SETTINGS}, so nothing says what they are of")
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
-        if {**before, **strategies} != before:
-            _write(folder / SETTINGS, {**settings, "strategies": {**before, **strategies}})
+    path: str
 
     def read(self, strategy: str, seed: int) -> Run | None:
         """The finished run, None where there is none."""
@@ -75,6 +39,47 @@ class Workdir:
 
     def _file(self, strategy: str, seed: int) -> Path:
         return Path(self.path) / "runs" / f"{quote(strategy, safe=' ,=()')}.seed{seed}.json"
+
+
+def opened_workdir(path: Any, plan: Plan) -> Workdir:
+    """The folder for the runs of a plan, made where it is not there; refused where it keeps those of another plan.
+
+    Raises ValueError naming the first difference, OSError where the folder cannot be written.
+    """
+    folder = Path(path)
+    shared, strategies = (_plain(told) for told in (_shared(plan), plan.strategies()))
+    before: dict[str, Any] = {}
+    if (folder / SETTINGS).exists():
+        stored = _read(folder / SETTINGS)
+        before = stored["strategies"]
+        both = {name: before[name] for name in strategies if name in before}
+        asked = {**shared, "strategies": {name: strategies[name] for name in both}}
+        _check_same(folder, {**stored, "strategies": both}, asked)
+    elif next(_run_files(folder), None) is not None:
+        raise ValueError(f"workdir {folder} has runs and no {SETTINGS}, so nothing says what they are of")
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    if {**before, **strategies} != before:
+        _write(folder / SETTINGS, {**shared, "strategies": {**before, **strategies}})
+    return Workdir(str(folder))
+
+
+def _shared(plan: Plan) -> dict[str, Any]:
+    """What must be the same for runs to be compared, whatever the strategy; arrays by shape, type and a hash."""
+    shared, test = plan.shared, plan.shared.test
+    tested: dict[str, Any] = {}
+    if isinstance(test, HeldOut):
+        tested = {"X_test": fingerprint(test.X), "y_test": _labels_fingerprint(test.y)}
+    elif test is not None:
+        tested = {"test": import_path(test)}
+    return {
+        "X": fingerprint(shared.X),
+        "y": _labels_fingerprint(plan.y),
+        **tested,
+        "estimator": description(shared.learner),
+        "initial": plan.initial,
+        "batch_sizes": plan.batch_sizes,
+        "subset": shared.subset,
+    }
 
 
 def read_workdir(path: Any) -> Comparison:
@@ -110,6 +115,11 @@ def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, settings
 
 
+def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read back from JSON."""
+    return dict(json.loads(json.dumps(told, default=_in_words)))
+
+
 def _run_files(folder: Path) -> Iterator[Path]:
     return iter(sorted((folder / "runs").glob("*.seed*.json")))
 
@@ -140,7 +150,6 @@ def _in_words(value: Any) -> Any:
     return text if " at 0x" not in text else import_path(value if hasattr(value, "__qualname__") else type(value))
 
 
-def _labels_fingerprint(y: Any) -> dict[str, Any]:
-    values = np.asarray(y if isinstance(y, (list, tuple)) else as_numpy(y, "y"))
-    digest = hashlib.blake2b("\n".join(map(str, values.tolist())).encode(), digest_size=16)
-    return {"shape": list(values.shape), "hash": digest.hexdigest()}
+def _labels_fingerprint(y: NDArray[Any]) -> dict[str, Any]:
+    digest = hashlib.blake2b("\n".join(map(str, y.tolist())).encode(), digest_size=16)
+    return {"shape": list(y.shape), "hash": digest.hexdigest()}

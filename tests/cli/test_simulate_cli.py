@@ -261,4 +261,4 @@ def test_interrupted_it_keeps_what_is_finished(n_jobs):
     assert (process.returncode, err) == (130, "pyal: interrupted\n")
     kept = [json.loads(file.read_text()) for file in runs.glob("*.seed*.json")]
     assert len(kept) >= 3
-    assert all(len(run["rows"]) == 3 for run in kept)
+    assert all(len(run["records"]) == 3 for run in kept)

@@ -140,7 +140,7 @@ def test_what_cannot_be_found_again_is_to_be_passed(tmp_path):
         with pytest.raises(ValueError, match=words):
             pyal.Loop.resume(tmp_path / "run", **arguments)
     other = make_pipeline(StandardScaler(with_mean=False), GaussianNB())
-    scored = {"X": X, "test": loop._rounds.test}
+    scored = {"X": X, "test": loop._setup.test}
     with pytest.raises(ValueError, match="estimator is not what this run started with: steps was"):
         pyal.Loop.resume(tmp_path / "run", **scored, estimator=other)
     assert known(pyal.Loop.resume(tmp_path / "run", **scored, estimator=pipeline)) == known(loop)
@@ -168,15 +168,15 @@ class Odd(GaussianNB):
 def test_an_estimator_is_rebuilt_with_its_parameters(tmp_path):
     pyal.Loop(X, Odd(sizes=(4,)), "random", y=STARTED, test=n_classes, workdir=tmp_path).close()
     with pyal.Loop.resume(tmp_path, X=X) as loop:
-        assert loop._rounds.estimator.sizes == (4,)
-        assert loop._rounds.estimator.names == ("a",)
+        assert loop._setup.learner.estimator.sizes == (4,)
+        assert loop._setup.learner.estimator.names == ("a",)
     pyal.Loop.resume(tmp_path, X=X, estimator=Odd(sizes=(4,))).close()
     with pytest.raises(ValueError, match=r"sizes was .*4.* and is .*5"):
         pyal.Loop.resume(tmp_path, X=X, estimator=Odd(sizes=(5,)))
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    from pyal import journal
+    from pyal.loop import journal
 
     pyal.Loop(X, workdir=tmp_path).close()
     path = Path(tmp_path, "journal.jsonl")

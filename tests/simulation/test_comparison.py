@@ -14,12 +14,12 @@ def made(curves: dict[str, list[list[float]]], n_labels: list[int], n_initial: i
     runs = []
     for name, acc in curves.items():
         for seed, curve in enumerate(acc):
-            rows = [
+            records = [
                 {"n_labels": n, "accuracy": a, "balanced_accuracy": a / 2}
                 | {f"seconds_{what}": 0.5 for what in ("select", "predict", "fit")}
                 for n, a in zip(n_labels, curve, strict=True)
             ]
-            runs.append({"strategy": name, "seed": seed, "rows": rows, "picks": [[0]] * len(rows)})
+            runs.append({"strategy": name, "seed": seed, "records": records, "picks": [[0]] * len(records)})
     return comparison(runs, {}, n_initial)
 
 
@@ -97,8 +97,8 @@ def test_summary_of_many_rounds_shows_some():
 def test_curves_hold_only_seeds_that_all_have():
     runs = made({"random": RANDOM, "better": BETTER}, [1, 2, 3])
     kept = [
-        {"strategy": name, "seed": seed, "rows": rows, "picks": [[0]] * 3}
-        for (name, seed), rows in (
+        {"strategy": name, "seed": seed, "records": records, "picks": [[0]] * 3}
+        for (name, seed), records in (
             ((n, s), [r for r in runs.records() if (r["strategy"], r["seed"]) == (n, s)]) for n, s in runs.picks
         )
         if (name, seed) != ("better", 1)

@@ -14,8 +14,8 @@ from sklearn.svm import LinearSVC
 
 import pyal
 from pyal import metrics
-from pyal.simulation import experiment
-from pyal.simulation.comparison import Comparison
+from pyal.kernels.threads import available_cpus
+from pyal.simulation import experiment, workers
 
 
 def broken(pool, batch_size, *, rng):
@@ -184,18 +184,18 @@ def test_seeds_are_independent_of_each_other():
     assert both.curves()["margin"][1].tolist() == one.curves()["margin"][0].tolist()
 
 
-def test_jobs_change_nothing():
-    serial = simulated(["margin", "typiclust"], estimator=MODEL)
-    same(simulated(["margin", "typiclust"], estimator=MODEL, n_jobs=2), serial)
-    same(comparison_in_threads(), serial)
+@pytest.mark.parametrize("processes", [True, False], ids=["processes", "threads, as with X on a GPU"])
+def test_jobs_change_nothing(processes, monkeypatch):
+    monkeypatch.setattr(workers, "in_processes", lambda _: processes)
+    strategies = ["margin", "typiclust"]
+    same(simulated(strategies, estimator=MODEL, n_jobs=2), simulated(strategies, estimator=MODEL))
 
 
 def sparing(pool, batch_size, *, rng):
     """A strategy that fails where it may use more than its share of the CPUs."""
-    from joblib import cpu_count
     from threadpoolctl import threadpool_info
 
-    share = max(1, cpu_count() // 2)
+    share = max(1, available_cpus() // 2)
     assert pool.n_jobs == share
     assert all(library["num_threads"] <= share for library in threadpool_info())
     return rng.permutation(pool.candidates)[:batch_size]
@@ -203,16 +203,6 @@ def sparing(pool, batch_size, *, rng):
 
 def test_jobs_share_the_cpus():
     assert not simulated([sparing], n_jobs=2).failures
-
-
-def comparison_in_threads() -> Comparison:
-    """As with X on a GPU."""
-    original = experiment._results
-    try:
-        experiment._results = lambda tasks, n_jobs, on_host: original(tasks, n_jobs, on_host=on_host and False)
-        return simulated(["margin", "typiclust"], estimator=MODEL, n_jobs=2)
-    finally:
-        experiment._results = original
 
 
 # ---- failures
@@ -330,7 +320,7 @@ def test_pandas(monkeypatch):
         ({"initial": 0}, ValueError, "initial must be"),
         ({"subset": 5}, ValueError, "subset must be at least batch_size, 10"),
         ({"metric": "l1"}, ValueError, "metric must be"),
-        ({"estimator": None}, TypeError, "estimator must be a scikit-learn classifier"),
+        ({"estimator": None}, TypeError, "estimator must be a scikit-learn classifier or a learner"),
         ({"estimator": LogisticRegression}, TypeError, "write its parentheses"),
         ({"test": len}, TypeError, r"test must be \(X_test, y_test\)"),
         ({"test": TEST[0]}, TypeError, r"test must be \(X_test, y_test\)"),
@@ -344,7 +334,7 @@ def test_pandas(monkeypatch):
     ],
 )
 def test_bad_arguments(changes, kind, words, monkeypatch):
-    monkeypatch.setattr(experiment, "_run", None)  # said before anything is run
+    monkeypatch.setattr(workers, "run", None)  # said before anything is run
     with pytest.raises(kind, match=words):
         simulated(**changes)
 

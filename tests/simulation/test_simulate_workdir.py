@@ -14,13 +14,13 @@ from simulations import MODEL, TEST, X, Y, same, simulated
 from sklearn.naive_bayes import GaussianNB
 
 import pyal
-from pyal.simulation import experiment
+from pyal.simulation import workers
 from pyal.simulation.workdir import read_workdir
 
 
 def test_a_second_call_runs_nothing(tmp_path, monkeypatch):
     first = simulated(workdir=tmp_path)
-    monkeypatch.setattr(experiment, "_run", None)
+    monkeypatch.setattr(workers, "run", None)
     second = simulated(workdir=str(tmp_path))
     same(first, second)
     assert np.array_equal(first.table["seconds_fit"], second.table["seconds_fit"])
@@ -33,8 +33,8 @@ def test_a_second_call_runs_nothing(tmp_path, monkeypatch):
 def test_strategies_and_seeds_are_added(tmp_path, monkeypatch):
     simulated(["margin"], workdir=tmp_path)
     ran = []
-    run = experiment._run
-    monkeypatch.setattr(experiment, "_run", lambda task: ran.append((task.spec.name, task.seed)) or run(task))
+    run = workers.run
+    monkeypatch.setattr(workers, "run", lambda plan, *key, n_jobs: ran.append(key) or run(plan, *key, n_jobs=n_jobs))
     found = simulated(["margin", "typiclust"], seeds=3, workdir=tmp_path)
     assert ran == [("random", 2), ("margin", 2), ("typiclust", 0), ("typiclust", 1), ("typiclust", 2)]
     same(found, simulated(["margin", "typiclust"], seeds=3))
@@ -72,11 +72,11 @@ def test_other_settings_are_refused_by_name(tmp_path, changes, words):
 
 
 def test_failed_runs_are_tried_again(tmp_path, monkeypatch):
-    run = experiment._run
-    monkeypatch.setattr(experiment, "_run", lambda task: run(task) if task.seed else 1 / 0)
+    run = workers.run
+    monkeypatch.setattr(workers, "run", lambda plan, *key, **named: run(plan, *key, **named) if key[1] else 1 / 0)
     with pytest.warns(UserWarning, match="2 of 4 runs failed"):
         assert simulated(workdir=tmp_path).seeds == [1]
-    monkeypatch.setattr(experiment, "_run", run)
+    monkeypatch.setattr(workers, "run", run)
     same(simulated(workdir=tmp_path), simulated())
 
 

@@ -1,0 +1,53 @@
+"""One run of a simulation: one strategy with one seed, from its first label to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pyal.loop.loop import Loop
+from pyal.simulation.comparison import COLUMNS, Run
+from pyal.simulation.plan import Plan
+
+
+def run(plan: Plan, strategy: str, seed: int, *, n_jobs: int | None = None) -> Run:
+    """What the strategy picks and what its labels are worth, as `comparison` takes it. n_jobs: its threads."""
+    loop = Loop.of(replace(plan.setups[strategy], seed=seed, n_jobs=n_jobs))
+    picks = []
+    if plan.initial:
+        first = np.sort(np.random.default_rng(seed).choice(len(plan.y), plan.initial, replace=False))
+        loop.teach(first, plan.y[first])
+        picks.append(first.tolist())
+    for _ in plan.batch_sizes:
+        batch = loop.query()
+        loop.teach(batch, plan.y[batch])
+        picks.append(batch.tolist())
+    loop.evaluate()
+    return {"strategy": strategy, "seed": seed, "records": _records(loop.history), "picks": picks}
+
+
+def _records(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A record per round with labels: what they were worth, and the seconds of choosing the last of them."""
+    records = []
+    before: Mapping[str, Any] = {}
+    for entry in history:
+        if entry["n_labeled"]:
+            found = {
+                "n_labels": entry["n_labeled"],
+                **{name: _measured(entry["metrics"], name) for name in ("accuracy", "balanced_accuracy")},
+                "seconds_select": before.get("select"),
+                "seconds_predict": before.get("predict", 0.0) if before else None,
+                "seconds_fit": entry["seconds"]["fit"],
+            }
+            records.append({column: found[column] for column in COLUMNS})
+        before = entry["seconds"]
+    return records
+
+
+def _measured(metrics: Mapping[str, float], name: str) -> float:
+    if name not in metrics:
+        raise ValueError(f"test must return a dict with accuracy and balanced_accuracy; got {', '.join(metrics)}")
+    return metrics[name]
