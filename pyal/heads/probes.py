@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,29 +28,25 @@ def onto_simplex(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return found / found.sum(1, keepdims=True)  # type: ignore[no-any-return]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)  # spells the parameters once, and scikit-learn finds them in __init__
 class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """All that the linear and the MLP head share: everything but the layers in between."""
 
-    def __init__(
-        self, *, optimizer: str, lr: float | None, weight_decay: float | None, momentum: float, epochs: int,
-        batch_size: int | None, loss: str, dropout: float, drop_last: bool, selection: str, validation_fraction: float,
-        patience: int, standardize: bool, device: str | None, random_state: Any,
-    ) -> None:  # fmt: skip
-        self.optimizer = optimizer
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.momentum = momentum
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.loss = loss
-        self.dropout = dropout
-        self.drop_last = drop_last
-        self.selection = selection
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.standardize = standardize
-        self.device = device
-        self.random_state = random_state
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float | None = None
+    weight_decay: float | None = None
+    momentum: float = 0.9
+    epochs: int = 400
+    batch_size: int | None = None
+    loss: Literal["ce", "mse"] = "ce"
+    dropout: float = 0.0
+    drop_last: bool = False
+    selection: Literal["last", "best_val"] = "last"
+    validation_fraction: float = 0.0
+    patience: int = 50
+    standardize: bool = True
+    device: str | None = None
+    random_state: Any = None
 
     def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Any:
         """Trains from fresh weights on X (n, d) and labels y (n,).
@@ -136,7 +133,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.optimizer == "sgd":  # dropout makes mean squares of features larger, by 1 / (1 - dropout)
             lr = (_MSE_LR if self.loss == "mse" else lr) * (1 - self.dropout)
         return training.Recipe(
-            optimizer=self.optimizer,  # type: ignore[arg-type]
+            optimizer=self.optimizer,
             lr=lr if self.lr is None else number(self.lr, "lr"),
             weight_decay=weight_decay
             if self.weight_decay is None
@@ -144,7 +141,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             momentum=float(self.momentum),
             epochs=size(self.epochs, "epochs", 1),
             batch_size=batch_size if self.batch_size is None else size(self.batch_size, "batch_size", 1),
-            loss=self.loss,  # type: ignore[arg-type]
+            loss=self.loss,
             dropout=float(self.dropout),
             drop_last=bool(self.drop_last),
             patience=size(self.patience, "patience", 1),
@@ -208,6 +205,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return out
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LinearHead(_Probe):
     """Softmax regression trained by gradient steps: a linear probe on frozen features.
 
@@ -242,24 +240,11 @@ class LinearHead(_Probe):
     ['dog']
     """
 
-    def __init__(
-        self, optimizer: Literal["sgd", "adamw"] = "sgd", *, lr: float | None = None, weight_decay: float | None = None,
-        momentum: float = 0.9, epochs: int = 400, batch_size: int | None = None, loss: Literal["ce", "mse"] = "ce",
-        dropout: float = 0.0, drop_last: bool = False, selection: Literal["last", "best_val"] = "last",
-        validation_fraction: float = 0.0, patience: int = 50, standardize: bool = True, device: str | None = None,
-        random_state: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            optimizer=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum, epochs=epochs,
-            batch_size=batch_size, loss=loss, dropout=dropout, drop_last=drop_last, selection=selection,
-            validation_fraction=validation_fraction, patience=patience, standardize=standardize, device=device,
-            random_state=random_state,
-        )  # fmt: skip
-
     def _hidden_sizes(self) -> list[int]:
         return []
 
 
+@dataclass(eq=False, repr=False)
 class MLPHead(_Probe):
     """A multilayer perceptron on frozen features, with ReLU layers.
 
@@ -274,20 +259,7 @@ class MLPHead(_Probe):
     (1, 8)
     """
 
-    def __init__(
-        self, hidden_layer_sizes: tuple[int, ...] = (512,), *, optimizer: Literal["sgd", "adamw"] = "sgd",
-        lr: float | None = None, weight_decay: float | None = None, momentum: float = 0.9, epochs: int = 400,
-        batch_size: int | None = None, loss: Literal["ce", "mse"] = "ce", dropout: float = 0.0, drop_last: bool = False,
-        selection: Literal["last", "best_val"] = "last", validation_fraction: float = 0.0, patience: int = 50,
-        standardize: bool = True, device: str | None = None, random_state: Any = None,
-    ) -> None:  # fmt: skip
-        self.hidden_layer_sizes = hidden_layer_sizes
-        super().__init__(
-            optimizer=optimizer, lr=lr, weight_decay=weight_decay, momentum=momentum, epochs=epochs,
-            batch_size=batch_size, loss=loss, dropout=dropout, drop_last=drop_last, selection=selection,
-            validation_fraction=validation_fraction, patience=patience, standardize=standardize, device=device,
-            random_state=random_state,
-        )  # fmt: skip
+    hidden_layer_sizes: tuple[int, ...] = (512,)
 
     def _hidden_sizes(self) -> list[int]:
         sizes = list(self.hidden_layer_sizes)

@@ -129,7 +129,7 @@ def test_dropout_leaves_a_classifier(digits):
 
 def test_adamw_learns(digits):
     X, y = digits
-    assert LinearHead("adamw", random_state=0).fit(X[:200], y[:200]).score(X[500:], y[500:]) > 0.87
+    assert LinearHead(optimizer="adamw", random_state=0).fit(X[:200], y[:200]).score(X[500:], y[500:]) > 0.87
 
 
 @pytest.mark.parametrize("head", [LinearHead, MLPHead])
