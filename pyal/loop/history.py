@@ -13,8 +13,12 @@ Record = Mapping[str, Any]  # what JSON can hold; "event" says which of the func
 class State:
     """Labels, skipped rows and the batch in hand after some records; never changed, only followed by another.
 
-    labels: label by position. skipped: positions not to be asked again. outstanding: asked and not answered, in the
-    order picked. round: batches asked so far. history: a record per round. relabeled: what was answered anew.
+    labels: label by position.
+    skipped: positions that were answered without a label and are not asked again.
+    outstanding: positions that were asked and are not answered, in the order picked.
+    round: how many batches were asked.
+    history: a record per round.
+    relabeled: the labels that were changed.
     """
 
     labels: Mapping[int, Any] = field(default_factory=dict)

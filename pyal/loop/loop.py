@@ -21,29 +21,38 @@ from pyal.loop.setup import Setup, checked_setup, setup_from_record
 class Loop:
     """Active learning by rounds: `query` gives the next batch, `teach` takes its labels, `history` says how it went.
 
-    X: (N, d) embeddings, as for `pyal.select`; looked at once, normalised once with metric="cosine".
-    estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), cloned and fitted to all labels, on
-    X as given, in each round where the strategy or the test asks for it; a random_state of None in it is given the
-    round's seed. If it has a method `features(X)`, strategies get those. Or a learner, which is asked by position and
-    need not know X: `fit(positions, labels, *, unlabeled, seed)`, `predict_proba(positions)` with `classes_`, and, as
-    it likes, `features(positions)` (pyal.loop.learner.Learner says the rest). None for strategies that need no model.
-    strategy: a name out of `pyal.list_strategies()` or a callable, with **options; or a schedule of (strategy,
-    until_n_labels) or (strategy, until_n_labels, options): each is in force while fewer rows are labelled.
-    batch_size: an integer, or a schedule of (batch_size, until_n_labels); a last limit other than None ends the run.
-    y: labels known from the start, with holes as in `pyal.select`. ids: one distinct text or integer per row.
-    classes: all classes, where known beforehand: they fix the columns of proba. Default: those seen so far, sorted.
-    test: (X_test, y_test), for accuracy and balanced accuracy of a scikit-learn classifier in every round; or a
-    callable of the fitted estimator or learner that returns a number or a dict of numbers.
-    candidates: what may be picked at all. subset: how many of those, drawn anew each round, the strategy may pick from.
-    initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba; without
-    it that is an error. workdir: a folder that keeps the run, see below.
+    X: (N, d) embeddings, as for `pyal.select`. They are looked at once, and normalised once with metric="cosine".
+    estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), a learner, or None for strategies
+        that need no model. A classifier is cloned and fitted to all labels, on X as given, in each round where the
+        strategy or the test asks for it. A random_state of None in it is given the round's seed, and strategies get
+        what its method `features(X)` returns, if it has one. A learner is asked by position and need not know X. It has
+        `fit(positions, labels, *, unlabeled, seed)`, `predict_proba(positions)` with `classes_`, and perhaps
+        `features(positions)`; pyal.loop.learner.Learner says the rest.
+    strategy: a name out of `pyal.list_strategies()` or a callable; or a schedule of (strategy, until_n_labels) or
+        (strategy, until_n_labels, options), each in force while fewer rows are labelled.
+    batch_size: an integer, or a schedule of (batch_size, until_n_labels). A last limit other than None ends the run.
+    y: labels known from the start, with holes as in `pyal.select`.
+    ids: one distinct text or integer per row.
+    classes: all classes, where they are known beforehand: they fix the columns of proba. None: the classes seen so far,
+        sorted.
+    test: (X_test, y_test), for accuracy and balanced accuracy of a classifier in every round; or a callable of the
+        fitted estimator or learner that returns a number or a dict of numbers.
+    metric: "euclidean" or "cosine", for the strategies.
+    candidates: positions or a boolean mask of what may be picked at all.
+    subset: how many of these the strategy may pick from; they are drawn in each round. None: all.
+    initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba. None:
+        such a round is an error.
+    random_state: None, an int, a Generator or a RandomState.
+    device, n_jobs: as in `pyal.select`.
+    workdir: a folder that keeps the run, see below.
+    options: the strategy's own, where it is not a schedule.
 
     Each round draws from generators of its own, made of random_state and the round's number, and fits labels in the
-    order of their rows: in what order they came, and over how many restarts, does not change the picks. Memory: O(N)
-    beyond X, O(N C) where proba is needed; a normalised copy of X with metric="cosine".
+    order of their rows. The picks therefore do not depend on the order in which labels came, nor on restarts. Memory:
+    O(N) beyond X, O(N C) where proba is needed, and a normalised copy of X with metric="cosine".
 
     With a workdir every answer and every batch is on disk when the call returns, and `Loop.resume(workdir)` goes on
-    after whatever ended the process. The folder keeps settings, labels and history as text, and of X its path or
+    after whatever ended the process. The folder keeps settings, labels and history as text. Of X it keeps the path or
     nothing, with a hash of all of it (above 4 GiB, of that much in evenly spaced blocks). A full disk is an OSError,
     and the loop is as it was. A folder that holds a run, or that another process works in, is refused.
 
@@ -133,13 +142,17 @@ class Loop:
     ) -> Loop:
         """The loop of a workdir as its last `query`, `teach`, ... left it, on whatever day and however it ended.
 
-        X, estimator, test: to be passed again where they were given as arrays or cannot be made from an import path and
-        plain parameters. device, n_jobs: other ones than before. Picks are those of a run that was never interrupted.
+        It picks what a loop would pick that was never interrupted.
 
-        Raises FileNotFoundError where there is no run, BlockingIOError where another process has it, ValueError where
-        X, the estimator or the test is not the one that the run started with (saying what differs), where something is
-        not found again, and where the file is damaged (naming the line) or of a newer format. A last record whose write
-        was cut off, so that its call never returned, is dropped with a UserWarning.
+        workdir: the folder.
+        X, estimator, test: to be passed again where they were given as arrays, or cannot be made from an import path
+            and plain parameters.
+        device, n_jobs: others than before. None: as before.
+
+        Raises FileNotFoundError where there is no run, and BlockingIOError where another process has it. Raises
+        ValueError where X, the estimator or the test is not the one that the run started with (it says what differs),
+        where something is not found again, and where the file is damaged (it names the line) or of a newer format. A
+        last record whose write was cut off, so that its call never returned, is dropped with a UserWarning.
         """
         journal, mark, records = open_journal(os.path.abspath(workdir))
         try:
@@ -212,8 +225,9 @@ class Loop:
     def history(self) -> list[dict[str, Any]]:
         """A dict per round: round, strategy, seed, n_labeled, n_classes, batch, metrics, seconds.
 
-        n_labeled, n_classes and metrics are those with which the batch was picked. After `evaluate` the last record has
-        no batch (and strategy None) until the round's `query`. seconds by phase: fit, evaluate, predict, select.
+        n_labeled, n_classes and metrics describe the state in which the batch was picked. After `evaluate` the last
+        record has no batch (and strategy None) until the round's `query`. seconds has a number per phase: fit,
+        evaluate, predict, select.
         """
         return [
             {**e, "batch": list(e["batch"]), "metrics": dict(e["metrics"]), "seconds": dict(e["seconds"])}
@@ -237,7 +251,7 @@ class Loop:
         """Positions to label next, int64, in the order picked: what is left of the last batch, else a new batch.
 
         Raises ValueError where no row is left, where a schedule has ended, and where the strategy needs proba and
-        labels of fewer than two classes are known; UserWarning where fewer rows than wanted are left.
+        labels of fewer than two classes are known. A UserWarning says where fewer rows than wanted are left.
         """
         if not self._state.outstanding:
             self._record({"event": "query", "record": self._rounds.asked(self._state)})
@@ -246,13 +260,15 @@ class Loop:
     def teach(self, rows: Any, labels: Any, *, by: str | None = None) -> None:
         """Takes labels of rows: part of a batch or all of it, in any order, and of any other rows too.
 
-        rows: positions, or ids where the loop has them: text is ids, integers are positions; where the ids themselves
-        are integers `by` must say "position" or "id". labels: one per row, numbers or text; None, NaN or pd.NA skips
-        the row: it is answered, and not asked again. A new label replaces an old one, which `relabeled` keeps.
+        rows: positions, or ids where the loop has them. Text is an id. An integer is a position, unless ids are
+            integers.
+        labels: one per row, numbers or text. None, NaN or pd.NA skips the row: it counts as answered and is not asked
+            again. A new label replaces an old one, which `relabeled` keeps.
+        by: "position" or "id", which must be said where ids are integers.
 
         Raises ValueError or TypeError, and takes nothing, for unknown rows, another number of labels, a row that comes
         twice with different labels, the integer -1 (a class, or a hole?), text among numbers, and a label outside
-        `classes` where those are given.
+        `classes` where these are given.
         """
         positions = self._positions(rows, by)
         answer = self._taught(positions, plain_labels(labels, len(positions), "labels", "row taught"))

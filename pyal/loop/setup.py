@@ -33,9 +33,12 @@ from pyal.pool import metric_checked
 class Setup:
     """What a loop is given, all of it checked; made by `checked_setup`.
 
-    X: the rows as given, which the learner sees; seen: those that strategies see, at norm 1 with metric="cosine".
-    allowed: (N,) True where a row may be picked at all. X_path, test_path: where the rows were read from, or None.
-    The rest is as in `pyal.Loop`.
+    X: the rows as given, which the learner sees.
+    seen: the rows that strategies see, at norm 1 with metric="cosine".
+    allowed: (N,) True where a row may be picked at all.
+    X_path, test_path: the files that the rows were read from, or None.
+
+    All else is as in `pyal.Loop`.
     """
 
     X: Matrix

@@ -26,10 +26,11 @@ class Comparison:
     """Strategies against random over seeds: the result of `pyal.simulate`.
 
     table: a structured array, one row per (strategy, seed, round): n_labels, accuracy and balanced_accuracy on the test
-    set, and the seconds that it took to choose the round's batch (seconds_predict for proba, seconds_select; NaN for
-    the first, given labels) and to fit to all labels. picks: positions in X by (strategy, seed), an array per round.
-    failures: what went wrong by (strategy, seed); these runs are in nothing else. n_initial: labels not picked but
-    given, the same ones for all strategies.
+        set, and the seconds that it took to choose the round's batch (seconds_predict for proba, seconds_select; NaN
+        for the first, given labels) and to fit to all labels.
+    picks: positions in X by (strategy, seed), an array per round.
+    failures: what went wrong by (strategy, seed). These runs are in nothing else.
+    n_initial: how many labels were given rather than picked, the same ones for all strategies.
     """
 
     table: NDArray[np.void]

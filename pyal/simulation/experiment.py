@@ -31,25 +31,32 @@ def simulate(
 ) -> Comparison:
     """A `Comparison` of strategies with random: each labels the pool round by round with the answers of y.
 
-    X, y: (N, d) pool and its (N,) labels, none missing. X is looked at once, and normalised once, for all runs.
-    estimator: a scikit-learn classifier with test=(X_test, y_test); or a learner, as for `pyal.Loop`, with a test that
-    is a callable of the fitted learner and returns a dict with accuracy and balanced_accuracy.
+    X: (N, d) pool. It is looked at once, and normalised once, for all runs.
+    y: (N,) its labels, none missing.
+    test: (X_test, y_test) for a scikit-learn classifier; for a learner a callable of the fitted learner that returns a
+        dict with accuracy and balanced_accuracy.
+    estimator: a scikit-learn classifier or a learner, as for `pyal.Loop`.
     strategies: a list of names or callables; or a mapping of names of your choice to a strategy, to a schedule as for
-    `pyal.Loop`, or to a dict of options, among which "strategy" (default: the name) and "metric". The control "random"
-    is always run. A strategy that needs proba starts by random picks until labels of two classes are known.
-    seeds: a number of seeds 0, 1, ... or a list. A seed fixes the initial labels and everything random, in the same way
-    for all strategies. initial: how many random labels all start from; None: strategies pick from the first on.
-    batch_sizes: an integer, a list of integers, or a schedule of (batch_size, until_n_labels); budget: all labels
-    together, the initial ones too; a list is its own budget. subset: as for `pyal.Loop`. metric: for strategies that
-    are not given their own.
-    n_jobs: how many runs at a time, each a process of its own (a thread, where X is on a GPU) that is given its share
-    of the CPUs, which its seconds are of; -1 for one per CPU. An X in memory goes to them through one temporary file.
-    The result is the same up to what rounding in the estimator depends on threads.
-    workdir: a folder that keeps each finished run. Called again with it, simulate does only what is missing; strategies
-    and seeds may be added, anything else that differs is a ValueError that names it.
+        `pyal.Loop`, or to a dict of options, among which "strategy" (default: the name) and "metric". The control
+        "random" is always run. A strategy that needs proba picks at random until labels of two classes are known.
+    seeds: how many seeds 0, 1, ..., or a list of them. A seed fixes the initial labels and everything random, in the
+        same way for all strategies.
+    batch_sizes: an integer, a list of integers, or a schedule of (batch_size, until_n_labels).
+    budget: all labels together, the initial ones too. An integer of batch_sizes needs it, a schedule may end by it, and
+        a list of integers is its own and refuses it.
+    initial: how many random labels all start from. None: strategies pick from the first on.
+    subset: as in `pyal.Loop`.
+    metric: for strategies that are not given their own.
+    device: as in `pyal.select`.
+    n_jobs: how many runs at a time, -1 for one per CPU. Each is a process of its own (a thread, where X is on a GPU)
+        with its share of the CPUs, and its seconds were taken on that share. An X in memory goes to them through one
+        temporary file. The result is the same up to what rounding in the estimator depends on threads.
+    workdir: a folder that keeps each finished run. Called again with it, simulate does only what is missing. Strategies
+        and seeds may be added; anything else that differs is a ValueError that names it.
 
     A run that fails is in `failures` and a UserWarning, and the others go on; RuntimeError where all fail. Raises
-    ValueError or TypeError for arguments that do not fit, before anything is run. Memory: that of a Loop, per job.
+    ValueError or TypeError for arguments that do not fit, before anything is run. Memory: for each job as much as a
+    Loop takes.
 
     >>> X, y = [[0.0], [0.1], [1.0], [1.1]], [0, 0, 1, 1]
     >>> from sklearn.neighbors import KNeighborsClassifier

@@ -21,9 +21,11 @@ from pyal.simulation.comparison import CONTROL
 class Plan:
     """What a simulation is to run, all of it checked; made by `checked_plan`.
 
-    y: (N,) the answers. setups: what the loop of each strategy is given, the control first, but for the seed; they
-    share the rows of X, looked at once, and the rows at norm 1, made once. initial: how many random labels all start
-    from. batch_sizes: of each round.
+    y: (N,) the answers.
+    setups: what the loop of each strategy is given, all but the seed, the control first. They share the rows of X,
+        which are looked at once, and the rows at norm 1, which are made once.
+    initial: how many random labels all start from.
+    batch_sizes: of each round.
     """
 
     y: NDArray[Any]
@@ -167,7 +169,7 @@ def _check_lasts(name: str, setup: Setup, budget: int, last: int) -> None:
 
 
 def _seeds(seeds: Any) -> list[int]:
-    """0, 1, ... where a number of seeds is given, else those of the list, distinct."""
+    """0, 1, ... where a number of seeds is given, else the list, whose seeds are distinct."""
     if isinstance(seeds, (int, np.integer)):
         return list(range(size(seeds, "seeds", 1)))
     if isinstance(seeds, str) or not np.iterable(seeds):

@@ -42,7 +42,7 @@ class Workdir:
 
 
 def opened_workdir(path: Any, plan: Plan) -> Workdir:
-    """The folder for the runs of a plan, made where it is not there; refused where it keeps those of another plan.
+    """The folder for the runs of a plan, made where it is not there; refused where it keeps the runs of another plan.
 
     Raises ValueError naming the first difference, OSError where the folder cannot be written.
     """
@@ -128,7 +128,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise ValueError(f"{file} is damaged, or no file of a simulation: remove it to have it made anew") from None
+        raise ValueError(f"{file} is damaged, or no file of a simulation: remove it, and the next call makes it again") from None
     assert isinstance(found, dict)
     return found
 
