@@ -128,7 +128,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise ValueError(f"{file} is damaged, or no file of a simulation: remove it, and the next call makes it again") from None
+        raise ValueError(f"{file} is damaged, or no file of a simulation: remove it to have it made again") from None
     assert isinstance(found, dict)
     return found
 
