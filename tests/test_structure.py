@@ -173,16 +173,21 @@ def no_containers_per_isa(root: Path) -> list[str]:
 
 
 def cuda_rules(root: Path) -> list[str]:
-    """Device functions end in _kernel, every launch is followed by a check, only isa.cpp asks what the CPU can do."""
+    """Device functions end in _kernel; the GPU is spoken to in two files of csrc/cuda, and the CPU is asked in isa.cpp."""
+    declares = "global|device|host|shared|constant|restrict|launch_bounds|align"
+    only = {
+        "hardware.cuh": re.compile(rf"\b__(?!(?:{declares})__)\w+|\batomic[A-Z]\w*|\b(?:volatile|asm|extern)\b"),
+        "launch.cuh": re.compile(r"<<<|\bcuda[A-Z]\w*"),
+    }
     wrong = []
     for path in sources(root, "csrc", "*.cu", "*.cuh"):
         for signature in re.findall(r"__global__([^({;]*(?:\([^)]*\)\s*)?[^({;]*)\(", code(path)):
             name = re.findall(r"\w+", signature)[-1]
             if not name.endswith("_kernel"):
                 wrong.append(f"{named(path, root)}: the device function {name} does not end in _kernel")
-        for after in re.findall(r"<<<[^;]*;\s*([^;]*)", code(path)):
-            if not re.match(r"(?:launched|check)\s*\(", after):
-                wrong.append(f"{named(path, root)}: a launch is followed by {after.split('(')[0]!r}, not by a check")
+        for file, words in only.items():
+            for found in sorted(set(words.findall(code(path)))) if path.name != file else []:
+                wrong.append(f"{named(path, root)} uses {found}; only csrc/cuda/{file} does")
     asks = re.compile(r"__builtin_cpu_supports|__cpuid|cpuid_count|getauxval")
     every = sources(root, "csrc", "*.cpp", "*.hpp")
     return wrong + [

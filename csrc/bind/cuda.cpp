@@ -1,11 +1,10 @@
 // Addresses, sizes, a device and a stream come in; what they belong to is not known here. A runtime is a dict of
 // device (its number) and stream (a cudaStream_t as an integer; 0 is the default stream). Nothing waits for the GPU.
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <sstream>
 #include <string>
 
+#include "../cuda/check.hpp"
 #include "kernels.hpp"
 
 #ifndef PYAL_CUDA_ARCHITECTURES
@@ -27,10 +26,6 @@ namespace {
 
 namespace py = pybind11;
 
-void check(cudaError_t status) {
-  if (status != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(status));
-}
-
 struct CudaRuntime {
   int device;
   CUstream_st* stream;
@@ -44,9 +39,9 @@ struct CudaRuntime {
 class CurrentDevice {
  public:
   explicit CurrentDevice(int device) {
-    check(cudaGetDevice(&before_));
+    cuda::check(cudaGetDevice(&before_));
     changed_ = device != before_;
-    if (changed_) check(cudaSetDevice(device));
+    if (changed_) cuda::check(cudaSetDevice(device));
   }
   ~CurrentDevice() {
     if (changed_) cudaSetDevice(before_);

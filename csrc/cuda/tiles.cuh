@@ -108,7 +108,7 @@ __device__ inline void add_tile_sums(const Rows<TA>& a, int64_t a0, bool a_vecto
   for (int64_t column = 0; column < a.d; column += Shape::depth) {
     load_slab<Shape::rows>(memory.a, a_row, column, a.d, a_vectorized, read_a);
     load_slab<Shape::cols>(memory.b, b_row, column, a.d, b_vectorized, read_b);
-    __syncthreads();
+    block_sync();
     C slab[R][S] = {};
 #pragma unroll 8
     for (int c = 0; c < Shape::depth; ++c) {
@@ -125,7 +125,7 @@ __device__ inline void add_tile_sums(const Rows<TA>& a, int64_t a0, bool a_vecto
     for (int i = 0; i < R; ++i)
 #pragma unroll
       for (int j = 0; j < S; ++j) sums[i][j] += slab[i][j];
-    __syncthreads();
+    block_sync();
   }
 }
 
@@ -152,14 +152,14 @@ __device__ inline C row_sqdists(const Rows<T>& a, int64_t a0, const T* b, bool v
   for (int64_t column = 0; column < a.d; column += Shape::depth) {
     load_slab<Shape::rows>(memory.a, a_row, column, a.d, vectorized);
     if (tid < Shape::depth) memory.b[tid][0] = column + tid < a.d ? widen(b[column + tid]) : C(0);
-    __syncthreads();
+    block_sync();
     if (tid < Shape::rows) {
       C slab = 0;
 #pragma unroll
       for (int c = 0; c < Shape::depth; ++c) slab = SquaredDifference::add(memory.a[c][tid], memory.b[c][0], slab);
       sqdist += slab;
     }
-    __syncthreads();
+    block_sync();
   }
   return sqdist;
 }
@@ -169,7 +169,7 @@ template <class V, class Combine>
 __device__ inline V tile_row_reduce(V value, Combine combine) {
 #pragma unroll
   for (int offset = tile_lanes / 2; offset > 0; offset /= 2)
-    value = combine(value, __shfl_xor_sync(full_mask, value, offset));
+    value = combine(value, lane_across(value, offset));
   return value;
 }
 
@@ -177,8 +177,7 @@ __device__ inline V tile_row_reduce(V value, Combine combine) {
 // decide it, so scratch and the order of additions are the same on every GPU.
 inline int64_t tile_splits(int64_t a_tiles, int64_t b_tiles) {
   constexpr int64_t enough_blocks = 256, most = 64;
-  return std::clamp<int64_t>(ceil_div(enough_blocks, std::max<int64_t>(a_tiles, 1)), 1,
-                             std::clamp<int64_t>(b_tiles, 1, most));
+  return clamp(ceil_div(enough_blocks, max(a_tiles, int64_t{1})), 1, clamp(b_tiles, 1, most));
 }
 
 }  // namespace pyal::cuda

@@ -1,81 +1,17 @@
-// What every CUDA kernel here needs: checked launches, widening loads, scratch carved from one address, reductions of a
-// warp, a block and a whole grid, and sums over d by one warp for several pairs of rows at once.
+// What every CUDA kernel here needs: widening loads, reductions of a warp, a block and a whole grid, and sums over d by one
+// warp for several pairs of rows at once.
 //
 // A grid reduction ends in the block that arrives last (counted by one atomic), so a greedy pick costs one launch and
 // the host never looks. The order of arrival decides only who does the last step, never what comes out: (value,
 // position) pairs are compared in full, and ties go to the lowest position.
+//
+// Nothing is contracted (--fmad=false): a fused multiply-add is one that is written fma.
 #pragma once
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <source_location>
-#include <stdexcept>
-#include <string>
-
-#include "../storage.hpp"
+#include "launch.cuh"
 
 namespace pyal::cuda {
 
-// ---- host ----
-
-inline void check(cudaError_t status, std::source_location where = std::source_location::current()) {
-  if (status == cudaSuccess) return;
-  throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(status) + " (" + where.file_name() + ":" +
-                           std::to_string(where.line()) + ")");
-}
-
-// After every launch.
-inline void launched(std::source_location where = std::source_location::current()) { check(cudaGetLastError(), where); }
-
-inline constexpr int warp_size = 32;
-inline constexpr int threads = 256;  // of a block, unless a launch says otherwise
-inline constexpr int warps = threads / warp_size;
-inline constexpr int max_partials = 1024;  // blocks of a grid that ends in grid_best
-
-__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Blocks for so many items, capped where a kernel strides over its items.
-inline unsigned grid_for(int64_t items, int64_t per_block, int64_t cap = std::numeric_limits<int>::max()) {
-  return static_cast<unsigned>(std::clamp<int64_t>(ceil_div(items, per_block), 1, cap));
-}
-
-// The instances of a CUDA kernel: the storage types, like those of the CPU.
-#define PYAL_INSTANTIATE_CUDA_TYPE(kernel, Params, T)    \
-  template int64_t kernel##_scratch(const Params<T>&); \
-  template void kernel(const Params<T>&, void* scratch, CUstream_st* stream);
-
-#define PYAL_INSTANTIATE_CUDA_KERNEL(kernel, Params)   \
-  PYAL_INSTANTIATE_CUDA_TYPE(kernel, Params, float)  \
-  PYAL_INSTANTIATE_CUDA_TYPE(kernel, Params, double) \
-  PYAL_INSTANTIATE_CUDA_TYPE(kernel, Params, half)   \
-  PYAL_INSTANTIATE_CUDA_TYPE(kernel, Params, bfloat16)
-
-// Carves 256-byte aligned pieces. With base == nullptr it only counts, which is how K_scratch asks for its size.
-class Arena {
- public:
-  explicit Arena(void* base) : base_(reinterpret_cast<uintptr_t>(base)) {}
-
-  template <class V>
-  V* take(int64_t count) {
-    V* piece = reinterpret_cast<V*>(base_ + static_cast<uintptr_t>(bytes_));
-    bytes_ += ceil_div(count * static_cast<int64_t>(sizeof(V)), 256) * 256;
-    return piece;
-  }
-
-  int64_t bytes() const { return bytes_; }
-
- private:
-  uintptr_t base_;
-  int64_t bytes_ = 0;
-};
-
 // ---- values ----
-
-inline constexpr unsigned full_mask = 0xffffffffu;
 
 // Constants rather than calls: device code may not call the functions of std::numeric_limits.
 template <class C>
@@ -86,11 +22,6 @@ template <class V>
 inline constexpr V below_all = std::numeric_limits<V>::has_infinity ? -std::numeric_limits<V>::infinity()
                                                                     : std::numeric_limits<V>::lowest();
 inline constexpr int64_t beyond_all = std::numeric_limits<int64_t>::max();
-
-__device__ inline float widen(float value) { return value; }
-__device__ inline double widen(double value) { return value; }
-__device__ inline float widen(half value) { return __half2float(__ushort_as_half(value.bits)); }
-__device__ inline float widen(bfloat16 value) { return __uint_as_float(static_cast<unsigned>(value.bits) << 16); }
 
 template <class C>
 struct Quad {
@@ -157,7 +88,7 @@ inline Rows<T> rows_at(const Matrix<T>& X, const Positions& at) {
 template <class V>
 __device__ inline V warp_sum(V value) {
 #pragma unroll
-  for (int offset = warp_size / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(full_mask, value, offset);
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) value += lane_across(value, offset);
   return value;
 }
 
@@ -165,7 +96,7 @@ template <class V>
 __device__ inline V warp_min(V value) {
 #pragma unroll
   for (int offset = warp_size / 2; offset > 0; offset /= 2) {
-    const V other = __shfl_xor_sync(full_mask, value, offset);
+    const V other = lane_across(value, offset);
     value = other < value ? other : value;
   }
   return value;
@@ -178,27 +109,27 @@ __device__ inline V block_min(V value) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int n_warps = static_cast<int>(blockDim.x) / warp_size;
   value = warp_min(value);
-  __syncthreads();  // a previous call may still be reading
+  block_sync();  // a previous call may still be reading
   if (lane == 0) shared[warp] = value;
-  __syncthreads();
+  block_sync();
   return warp_min(shared[lane < n_warps ? lane : 0]);
 }
 
 // Exclusive running sum over the threads of a block; total is the sum, both known to all.
 __device__ inline int64_t block_exclusive_sum(int64_t value, int64_t& total) {
-  __shared__ long long shared[warp_size];
+  __shared__ int64_t shared[warp_size];
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int n_warps = static_cast<int>(blockDim.x) / warp_size;
-  long long inclusive = value;
+  int64_t inclusive = value;
 #pragma unroll
   for (int offset = 1; offset < warp_size; offset *= 2) {
-    const long long below = __shfl_up_sync(full_mask, inclusive, offset);
+    const int64_t below = lane_below(inclusive, offset);
     if (lane >= offset) inclusive += below;
   }
-  __syncthreads();
+  block_sync();
   if (lane == warp_size - 1) shared[warp] = inclusive;
-  __syncthreads();
-  long long before = 0, all = 0;
+  block_sync();
+  int64_t before = 0, all = 0;
   for (int w = 0; w < n_warps; ++w) {
     if (w < warp) before += shared[w];
     all += shared[w];
@@ -227,8 +158,8 @@ template <class V>
 __device__ inline Best<V> warp_best(Best<V> mine) {
 #pragma unroll
   for (int offset = warp_size / 2; offset > 0; offset /= 2) {
-    const V value = __shfl_xor_sync(full_mask, mine.value, offset);
-    const long long position = __shfl_xor_sync(full_mask, static_cast<long long>(mine.position), offset);
+    const V value = lane_across(mine.value, offset);
+    const int64_t position = lane_across(mine.position, offset);
     mine = better(mine, Best<V>{value, position});
   }
   return mine;
@@ -242,12 +173,12 @@ __device__ inline Best<V> block_best(Best<V> mine) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int n_warps = static_cast<int>(blockDim.x) / warp_size;
   mine = warp_best(mine);
-  __syncthreads();
+  block_sync();
   if (lane == 0) {
     values[warp] = mine.value;
     positions[warp] = mine.position;
   }
-  __syncthreads();
+  block_sync();
   const int from = lane < n_warps ? lane : 0;
   return warp_best(Best<V>{values[from], positions[from]});
 }
@@ -268,14 +199,14 @@ struct GridBest {
 // arrived is 0 before the launch and again after it.
 __device__ inline bool arrives_last(unsigned* arrived) {
   __shared__ bool last;
-  __threadfence();
-  __syncthreads();
+  write_through();
+  block_sync();
   if (threadIdx.x == 0) {
-    last = atomicAdd(arrived, 1u) == gridDim.x - 1;
+    last = atomic_add(arrived, 1u) == gridDim.x - 1;
     if (last) *arrived = 0;
   }
-  __syncthreads();
-  if (last) __threadfence();
+  block_sync();
+  if (last) write_through();
   return last;
 }
 
@@ -288,13 +219,9 @@ __device__ inline bool grid_best(Best<V>& best, const GridBest<V>& scratch) {
     scratch.positions[blockIdx.x] = best.position;
   }
   if (!arrives_last(scratch.arrived)) return false;
-  const volatile V* values = scratch.values;  // not from a cache that other blocks do not write to
-  const volatile int64_t* positions = scratch.positions;
   best = worst_of_all<V>();
   for (unsigned b = threadIdx.x; b < gridDim.x; b += blockDim.x) {
-    const V value = values[b];
-    const int64_t position = positions[b];
-    best = better(best, Best<V>{value, position});
+    best = better(best, Best<V>{read_fresh(scratch.values + b), read_fresh(scratch.positions + b)});
   }
   best = block_best(best);
   return true;

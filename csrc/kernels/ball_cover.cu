@@ -9,17 +9,15 @@
 namespace pyal::cuda {
 namespace {
 
-using Count = unsigned long long;  // of atomics; as int64_t: -1 is no candidate, or already picked
-
 // Squared: twice the radius. A thousandth more than rounding could ever hide.
 constexpr double reach = 4 * 1.001;
 
 struct State {
-  int64_t* gains;      // (n,) by position
+  int64_t* gains;      // (n,) by position; -1: no candidate, or already picked
   uint8_t* covered;    // (n,)
   int64_t* fresh;      // (n,) list of positions: rows that became covered, at first the uncovered
   int64_t* near;       // (n,) list of positions: candidates whose gain they may have counted in
-  Count* lengths;      // fresh, near
+  int64_t* lengths;     // fresh, near
   GridBest<int64_t> best;
 
   State(Arena& arena, int64_t n)
@@ -27,7 +25,7 @@ struct State {
         covered(arena.take<uint8_t>(n)),
         fresh(arena.take<int64_t>(n)),
         near(arena.take<int64_t>(n)),
-        lengths(arena.take<Count>(2)),
+        lengths(arena.take<int64_t>(2)),
         best(arena) {}
 };
 
@@ -39,8 +37,8 @@ struct Scratch {
   Scratch(const BallCoverParams<T>& p, void* base) : arena(base), state(arena, p.X.rows) {}
 };
 
-__device__ void append(int64_t* list, Count* length, int64_t position) {
-  list[atomicAdd(length, Count{1})] = position;
+__device__ void append(int64_t* list, int64_t* length, int64_t position) {
+  list[atomic_add(length, int64_t{1})] = position;
 }
 
 __global__ void ball_cover_clear_kernel(State s, int64_t n) {
@@ -95,10 +93,10 @@ __global__ void __launch_bounds__(threads, 2)
   __shared__ typename Shape::Memory memory;
   Rows<T> fresh = rows;
   fresh.index = s.fresh;
-  fresh.size = static_cast<int64_t>(s.lengths[0]);
+  fresh.size = s.lengths[0];
   if (from_near) {
     rows.index = s.near;
-    rows.size = static_cast<int64_t>(s.lengths[1]);
+    rows.size = s.lengths[1];
   }
   const int64_t a_tiles = ceil_div(rows.size, Shape::rows), b_tiles = ceil_div(fresh.size, Shape::cols);
   for (int64_t pair = blockIdx.x; pair < a_tiles * b_tiles; pair += gridDim.x) {
@@ -114,7 +112,7 @@ __global__ void __launch_bounds__(threads, 2)
       count = tile_row_reduce(count, [](int a, int b) { return a + b; });
       const int64_t slot = a0 + Shape::row() + i;
       if (threadIdx.x % tile_lanes == 0 && count > 0 && slot < rows.size)
-        atomicAdd(reinterpret_cast<Count*>(s.gains + rows.position(slot)), static_cast<Count>(int64_t{sign} * count));
+        atomic_add(s.gains + rows.position(slot), int64_t{sign} * count);
     }
   }
 }
@@ -169,28 +167,20 @@ void ball_cover(const BallCoverParams<T>& p, void* scratch, CUstream_st* stream)
   const unsigned by_row = grid_for(n, threads), by_tile = grid_for(n, Shape::rows);
   const unsigned striding = grid_for(ceil_div(n, Shape::rows) * ceil_div(n, Shape::cols), 1, max_partials);
 
-  check(cudaMemsetAsync(s.best.arrived, 0, sizeof(unsigned), stream));
-  check(cudaMemsetAsync(s.lengths, 0, 2 * sizeof(Count), stream));
-  ball_cover_clear_kernel<<<by_row, threads, 0, stream>>>(s, n);
-  launched();
-  ball_cover_candidates_kernel<<<by_row, threads, 0, stream>>>(s, candidates.index, candidates.size);
-  launched();
+  set_bytes(s.best.arrived, 1, 0, stream);
+  set_bytes(s.lengths, 2, 0, stream);
+  launch(ball_cover_clear_kernel, by_row, threads, stream, s, n);
+  launch(ball_cover_candidates_kernel, by_row, threads, stream, s, candidates.index, candidates.size);
   if (covered.size > 0) {
-    ball_cover_mark_kernel<<<by_tile, threads, 0, stream>>>(rows, covered, vectorized, p.sqradius, s);
-    launched();
+    launch(ball_cover_mark_kernel<T>, by_tile, threads, stream, rows, covered, vectorized, p.sqradius, s);
   }
-  ball_cover_uncovered_kernel<<<by_row, threads, 0, stream>>>(s, n);
-  launched();
-  ball_cover_count_kernel<<<striding, threads, 0, stream>>>(candidates, vectorized, p.sqradius, false, 1, s);
-  launched();
+  launch(ball_cover_uncovered_kernel, by_row, threads, stream, s, n);
+  launch(ball_cover_count_kernel<T>, striding, threads, stream, candidates, vectorized, p.sqradius, false, 1, s);
   for (int64_t t = 0; t < p.batch_size; ++t) {
-    ball_cover_pick_kernel<<<grid_for(n, threads, max_partials), threads, 0, stream>>>(s, n, t, p.positions, p.gains);
-    launched();
+    launch(ball_cover_pick_kernel, grid_for(n, threads, max_partials), threads, stream, s, n, t, p.positions, p.gains);
     if (t + 1 == p.batch_size) break;
-    ball_cover_fresh_kernel<<<by_tile, threads, 0, stream>>>(rows, vectorized, p.sqradius, p.positions + t, s);
-    launched();
-    ball_cover_count_kernel<<<striding, threads, 0, stream>>>(rows, vectorized, p.sqradius, true, -1, s);
-    launched();
+    launch(ball_cover_fresh_kernel<T>, by_tile, threads, stream, rows, vectorized, p.sqradius, p.positions + t, s);
+    launch(ball_cover_count_kernel<T>, striding, threads, stream, rows, vectorized, p.sqradius, true, -1, s);
   }
 }
 

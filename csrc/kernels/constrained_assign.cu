@@ -30,7 +30,7 @@ struct Scratch {
 
   Scratch(const ConstrainedAssignParams<T>& p, void* base)
       : arena(base),
-        sqdists(arena.take<compute_t<T>>(std::min(block, p.X.rows) * p.k)),
+        sqdists(arena.take<compute_t<T>>(min(block, p.X.rows) * p.k)),
         center_colour(arena.take<int64_t>(p.k)),
         barred_by(arena.take<int64_t>(p.k)),
         has_center(arena.take<int>(p.n_colours)),
@@ -84,7 +84,7 @@ __global__ void constrained_place_kernel(ConstrainedAssignParams<T> p, Scratch<T
       const int64_t at = s.found[p.conflicts[e]];
       if (at >= 0) s.barred_by[at] = g;
     }
-    __syncwarp();
+    warp_sync();
     Best<C> nearest = worst_of_all<C>(), feasible = nearest;
     for (int64_t c = lane; c < p.k; c += warp_size) {
       const Best<C> here{-s.sqdists[r * p.k + c], c};
@@ -98,7 +98,7 @@ __global__ void constrained_place_kernel(ConstrainedAssignParams<T> p, Scratch<T
     const bool relaxed = feasible.position == beyond_all;
     const int64_t chosen = relaxed ? nearest.position : feasible.position;
     const bool takes = !relaxed && colour >= 0 && s.center_colour[chosen] == no_colour;
-    __syncwarp();  // all lanes have read before lane 0 writes
+    warp_sync();  // all lanes have read before lane 0 writes
     if (lane == 0) {
       s.found[g] = chosen;
       s.given_up[g] = relaxed;
@@ -114,7 +114,7 @@ __global__ void constrained_place_kernel(ConstrainedAssignParams<T> p, Scratch<T
       now.more_relaxed += static_cast<int>(relaxed) - static_cast<int>(p.relaxed[g]);
       now.cost_before += p.weight[g] * static_cast<double>(s.sqdists[r * p.k + p.assignment[g]]);
     }
-    __syncwarp();
+    warp_sync();
   }
   if (lane == 0) *s.progress = now;
 }
@@ -142,22 +142,18 @@ void constrained_assign(const ConstrainedAssignParams<T>& p, void* scratch, CUst
   const Scratch<T> s(p, scratch);
   const int64_t n = p.X.rows, d = p.X.cols;
   if (n == 0 || p.k == 0) return;
-  constrained_begin_kernel<<<grid_for(std::max(n, p.k), threads, max_partials), threads, 0, stream>>>(p, s);
-  launched();
+  launch(constrained_begin_kernel<T>, grid_for(max(n, p.k), threads, max_partials), threads, stream, p, s);
   const Rows<C> centers{p.centers, nullptr, p.k, d};
   const bool points_vectorized = vectorizable(p.X.data, d), centers_vectorized = vectorizable(p.centers, d);
   for (int64_t r0 = 0; r0 < n; r0 += block) {
-    const int64_t count = std::min(block, n - r0);
+    const int64_t count = min(block, n - r0);
     const Rows<T> points{p.X.data, p.order + r0, count, d};
     const dim3 grid(grid_for(count, Tile<C>::rows), grid_for(p.k, Tile<C>::cols));
-    constrained_sqdists_kernel<<<grid, threads, 0, stream>>>(points, centers, points_vectorized, centers_vectorized,
-                                                             s.sqdists);
-    launched();
-    constrained_place_kernel<<<1, warp_size, 0, stream>>>(p, s, r0, count);
-    launched();
+    launch(constrained_sqdists_kernel<T>, grid, threads, stream, points, centers, points_vectorized, centers_vectorized,
+           s.sqdists);
+    launch(constrained_place_kernel<T>, 1, warp_size, stream, p, s, r0, count);
   }
-  constrained_accept_kernel<<<grid_for(n, threads), threads, 0, stream>>>(p, s);
-  launched();
+  launch(constrained_accept_kernel<T>, grid_for(n, threads), threads, stream, p, s);
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(constrained_assign, ConstrainedAssignParams)

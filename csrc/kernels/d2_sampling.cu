@@ -59,8 +59,8 @@ struct Scratch {
         best(arena) {}
 };
 
-// sqdist[r][k] between positions a[r] and b[k], by a warp. No contraction in the combination: the products of equal
-// rows must cancel to 0.
+// sqdist[r][k] between positions a[r] and b[k], by a warp. The combination rounds every product: those of equal rows
+// must cancel to 0.
 template <int R, int K, class T>
 __device__ void sqdists(const Scratch<T>& s, const int64_t (&a)[R], const int64_t (&b)[K],
                         compute_t<T> (&sqdist)[R][K]) {
@@ -88,9 +88,9 @@ __device__ void sqdists(const Scratch<T>& s, const int64_t (&a)[R], const int64_
   for (int r = 0; r < R; ++r)
 #pragma unroll
     for (int k = 0; k < K; ++k) {
-      const double product = __dmul_rn(static_cast<double>(sqdist[r][k]), static_cast<double>(products[r][k]));
-      const double squares = __dadd_rn(s.sqnorms[a[r]], s.sqnorms[b[k]]);
-      sqdist[r][k] = static_cast<C>(max(__dadd_rn(squares, -2 * product), 0.0));
+      const double product = static_cast<double>(sqdist[r][k]) * static_cast<double>(products[r][k]);
+      const double squares = s.sqnorms[a[r]] + s.sqnorms[b[k]];
+      sqdist[r][k] = static_cast<C>(max(squares - 2 * product, 0.0));
     }
 }
 
@@ -126,7 +126,7 @@ __global__ void d2_sqnorms_kernel(Scratch<T> s) {
   warp_pairs<Product>(x, x, s.X.cols, s.X_vectorized, of_x);
   warp_pairs<Product>(q, q, s.q_cols, s.q_vectorized, of_q);
   if (threadIdx.x % warp_size == 0)
-    s.sqnorms[i] = __dmul_rn(static_cast<double>(of_q[0][0]), static_cast<double>(of_x[0][0]));
+    s.sqnorms[i] = static_cast<double>(of_q[0][0]) * static_cast<double>(of_x[0][0]);
 }
 
 template <class T>
@@ -194,7 +194,7 @@ __global__ void d2_bound_kernel(D2SamplingParams<T> p, Scratch<T> s) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= s.rows.size) return;
   const int64_t position = s.rows.position(i), pick = p.positions[0];
-  const double bound = 2 * __dadd_rn(s.sqnorms[position], s.sqnorms[pick]);
+  const double bound = 2 * (s.sqnorms[position] + s.sqnorms[pick]);
   s.weights[i] = position == pick ? compute_t<T>(0) : static_cast<compute_t<T>>(bound);
   s.seen[i] = position == pick ? -1 : 0;
 }
@@ -203,12 +203,12 @@ __global__ void d2_bound_kernel(D2SamplingParams<T> p, Scratch<T> s) {
 
 // Inclusive running sums of up to 256 values in shared memory, by thread 0 in order; for all to read on return.
 __device__ void add_in_order(double (&values)[threads], int64_t count, double before) {
-  __syncthreads();
+  block_sync();
   if (threadIdx.x == 0) {
 #pragma unroll 8
     for (int i = 0; i < static_cast<int>(count); ++i) values[i] = before += values[i];
   }
-  __syncthreads();
+  block_sync();
 }
 
 template <class T>
@@ -220,7 +220,7 @@ __device__ int64_t rows_of(const Scratch<T>& s, int64_t block) {
 template <class T>
 __device__ void sum_block(const Scratch<T>& s, int64_t block, double (&values)[threads]) {
   const int64_t count = rows_of(s, block);
-  __syncthreads();
+  block_sync();
   values[threadIdx.x] = threadIdx.x < count ? static_cast<double>(s.weights[block * d2_block + threadIdx.x]) : 0.0;
   add_in_order(values, count, 0);
 }
@@ -230,14 +230,14 @@ template <class T>
 __device__ void renew_sum(const Scratch<T>& s, int64_t block, double (&values)[threads]) {
   sum_block(s, block, values);
   if (threadIdx.x == 0) s.draws.sums[block] = values[rows_of(s, block) - 1];
-  __syncthreads();
+  block_sync();
 }
 
 template <class T>
 __global__ void d2_sums_kernel(Scratch<T> s) {
   __shared__ double values[threads];
   const int64_t i = static_cast<int64_t>(blockIdx.x) * d2_block + threadIdx.x;
-  const int left = __syncthreads_count(i < s.rows.size && s.seen[i] >= 0);
+  const int left = block_count(i < s.rows.size && s.seen[i] >= 0);
   if (threadIdx.x == 0) s.draws.left[blockIdx.x] = left;
   renew_sum(s, blockIdx.x, values);
 }
@@ -253,7 +253,7 @@ __global__ void d2_refresh_kernel(D2SamplingParams<T> p, Scratch<T> s, int64_t t
     const int64_t seen = s.seen[first + r];
     if (seen < 0 || seen == t) continue;
     const auto least = nearest(s, s.rows.position(first + r), p.positions, seen, t, ahead);
-    __syncwarp();
+    warp_sync();
     if (threadIdx.x % warp_size == 0) {
       s.weights[first + r] = min(s.weights[first + r], least);
       s.seen[first + r] = t;
@@ -268,13 +268,13 @@ __device__ void renew_running(const Draws& d, int64_t from, double (&values)[thr
   double before = from > 0 ? d.running[from - 1] : 0.0;
   for (int64_t base = from; base < d.blocks; base += threads) {
     const int64_t b = base + threadIdx.x, count = min(d.blocks - base, int64_t{threads});
-    __syncthreads();
+    block_sync();
     values[threadIdx.x] = b < d.blocks ? d.sums[b] : 0.0;
     add_in_order(values, count, before);
     if (b < d.blocks) d.running[b] = values[threadIdx.x];
     before = values[count - 1];
   }
-  __syncthreads();
+  block_sync();
 }
 
 // The candidate with `number` candidates before it that are not yet picked.
@@ -286,7 +286,7 @@ __device__ int64_t left_candidate(const Draws& d, const int64_t* seen, int64_t n
     int64_t total = 0;
     const int64_t below = before + block_exclusive_sum(left, total);
     const bool here = below <= number && number < below + left;
-    if (__syncthreads_or(here)) {
+    if (block_any(here)) {
       const int64_t found = block_min(here ? b : beyond_all);
       const int64_t skipped = block_min(here ? below : beyond_all);
       block = found;
@@ -315,7 +315,7 @@ __device__ Draw draw(const Scratch<T>& s, double u, int64_t n_left, double (&val
     const auto number = static_cast<int64_t>(u * static_cast<double>(n_left));
     return {left_candidate(d, s.seen, min(number, n_left - 1)), true};
   }
-  const double target = __dmul_rn(u, total);  // rounded, not contracted into the subtraction below
+  const double target = u * total;
   int64_t block = beyond_all;
   for (int64_t b = threadIdx.x; b < d.blocks && block == beyond_all; b += threads)
     if (d.running[b] > target) block = b;
@@ -341,7 +341,7 @@ template <class T>
 __device__ void settle(const D2SamplingParams<T>& p, const Scratch<T>& s, int64_t candidate, compute_t<T> weight,
                        int64_t t, bool picked, double (&values)[threads]) {
   const int64_t block = candidate / d2_block;
-  __syncthreads();
+  block_sync();
   if (threadIdx.x == 0) {
     s.weights[candidate] = picked ? compute_t<T>(0) : weight;
     s.seen[candidate] = picked ? -1 : t;
@@ -350,7 +350,7 @@ __device__ void settle(const D2SamplingParams<T>& p, const Scratch<T>& s, int64_
       p.positions[t] = s.rows.position(candidate);
     }
   }
-  __syncthreads();
+  block_sync();
   renew_sum(s, block, values);
   renew_running(s.draws, block, values);
 }
@@ -400,37 +400,29 @@ void d2_sampling(const D2SamplingParams<T>& p, void* scratch, CUstream_st* strea
   const Scratch<T> s(p, scratch);
   if (p.batch_size == 0 || s.rows.size == 0) return;
   const unsigned grid = grid_for(s.rows.size, warps * group), blocks = static_cast<unsigned>(s.draws.blocks);
-  check(cudaMemsetAsync(s.best.arrived, 0, sizeof(unsigned), stream));
-  check(cudaMemsetAsync(s.draws.undecided, 0, sizeof(int), stream));
+  set_bytes(s.best.arrived, 1, 0, stream);
+  set_bytes(s.draws.undecided, 1, 0, stream);
   if (p.q) {
-    d2_sqnorms_kernel<<<grid_for(p.X.rows, warps), threads, 0, stream>>>(s);
-    launched();
+    launch(d2_sqnorms_kernel<T>, grid_for(p.X.rows, warps), threads, stream, s);
   }
   const bool nothing_covered = p.covered.size == 0;
   if (nothing_covered && p.first == D2First::largest) {
-    d2_first_kernel<<<grid_for(s.rows.size, warps, max_partials), threads, 0, stream>>>(p, s);
-    launched();
+    launch(d2_first_kernel<T>, grid_for(s.rows.size, warps, max_partials), threads, stream, p, s);
   } else if (nothing_covered) {
-    d2_uniform_first_kernel<<<1, 1, 0, stream>>>(p, s.rows);
-    launched();
+    launch(d2_uniform_first_kernel<T>, 1, 1, stream, p, s.rows);
   }
   if (nothing_covered && p.q) {
-    d2_bound_kernel<<<grid_for(s.rows.size, threads), threads, 0, stream>>>(p, s);
-    launched();
+    launch(d2_bound_kernel<T>, grid_for(s.rows.size, threads), threads, stream, p, s);
   } else {
-    d2_cover_kernel<<<grid, threads, 0, stream>>>(s, nothing_covered ? p.positions : p.covered.data,
-                                                  nothing_covered ? 1 : p.covered.size, nothing_covered);
-    launched();
+    launch(d2_cover_kernel<T>, grid, threads, stream, s, nothing_covered ? p.positions : p.covered.data,
+           nothing_covered ? 1 : p.covered.size, nothing_covered);
   }
-  d2_sums_kernel<<<blocks, threads, 0, stream>>>(s);
-  launched();
+  launch(d2_sums_kernel<T>, blocks, threads, stream, s);
   const int64_t first = nothing_covered ? 1 : 0;
   for (int64_t t = first; t <= p.batch_size; ++t) {
-    d2_draw_kernel<<<1, threads, 0, stream>>>(p, s, t, t == first);
-    launched();
+    launch(d2_draw_kernel<T>, 1, threads, stream, p, s, t, t == first);
     if (t == p.batch_size) break;
-    d2_refresh_kernel<<<blocks, threads, 0, stream>>>(p, s, t);
-    launched();
+    launch(d2_refresh_kernel<T>, blocks, threads, stream, p, s, t);
   }
 }
 

@@ -38,8 +38,8 @@ struct Scratch {
         row_blocks(ceil_div(n, Shape::rows)),
         splits(tile_splits(ceil_div(candidates.size, Shape::rows), ceil_div(n, Shape::cols))),
         vectorized(vectorizable(p.X.data, p.X.cols)),
-        scale(static_cast<C>(std::clamp<double>(1 / p.bandwidth / p.bandwidth, std::numeric_limits<C>::min(),
-                                                std::numeric_limits<C>::max()))),
+        scale(static_cast<C>(min(max(1 / p.bandwidth / p.bandwidth, static_cast<double>(std::numeric_limits<C>::min())),
+                                 static_cast<double>(std::numeric_limits<C>::max())))),
         arena(base),
         gains(arena.take<double>(candidates.size)),
         parts(arena.take<double>(splits * candidates.size)),
@@ -115,7 +115,8 @@ __global__ void __launch_bounds__(threads, sizeof(compute_t<T>) == 8 ? 1 : 2)  /
 #pragma unroll
       for (int i = 0; i < Shape::R; ++i) {
         const C value = kernel_value(sqdist[i][j], s.scale);
-        if (value > old_m) sums[i] += weight * (static_cast<double>(min(value, new_m)) - static_cast<double>(old_m));
+        const double fall = static_cast<double>(min(value, new_m)) - static_cast<double>(old_m);
+        if (value > old_m) sums[i] = fma(weight, fall, sums[i]);
       }
     }
   }
@@ -160,17 +161,16 @@ __global__ void herding_raise_kernel(Scratch<T> s, Rows<T> rows, const int64_t* 
     s.before[i] = m;
     if (raised) s.m[i] = value;
   }
-  const int count = __syncthreads_count(raised);
+  const int count = block_count(raised);
   if (threadIdx.x == 0) s.offsets[blockIdx.x] = count;
   if (!arrives_last(s.arrived)) return;
   int64_t before = 0;
   for (int64_t base = 0; base < s.row_blocks; base += threads) {
     const int64_t b = base + threadIdx.x;
     const bool inside = b < s.row_blocks;
-    volatile int64_t* offset = s.offsets + b;
     int64_t total = 0;
-    const int64_t below = block_exclusive_sum(inside ? *offset : 0, total);
-    if (inside) *offset = before + below;
+    const int64_t below = block_exclusive_sum(inside ? read_fresh(s.offsets + b) : 0, total);
+    if (inside) s.offsets[b] = before + below;
     before += total;
   }
   if (threadIdx.x == 0) *s.length = before;
@@ -205,21 +205,16 @@ void herding(const HerdingParams<T>& p, void* scratch, CUstream_st* stream) {
   const auto row_blocks = static_cast<unsigned>(s.row_blocks);
   const dim3 tiles(grid_for(s.candidates.size, Shape::rows), static_cast<unsigned>(s.splits));
 
-  check(cudaMemsetAsync(s.arrived, 0, sizeof(unsigned), stream));
-  check(cudaMemsetAsync(s.best.arrived, 0, sizeof(unsigned), stream));
-  herding_cover_kernel<<<row_blocks, threads, 0, stream>>>(s, rows, covered);
-  launched();
+  set_bytes(s.arrived, 1, 0, stream);
+  set_bytes(s.best.arrived, 1, 0, stream);
+  launch(herding_cover_kernel<T>, row_blocks, threads, stream, s, rows, covered);
   for (int64_t t = 0; t < p.batch_size; ++t) {
     if (t > 0) {
-      herding_raise_kernel<<<row_blocks, threads, 0, stream>>>(s, rows, p.positions + (t - 1));
-      launched();
-      herding_list_kernel<<<row_blocks, Shape::rows, 0, stream>>>(s);
-      launched();
+      launch(herding_raise_kernel<T>, row_blocks, threads, stream, s, rows, p.positions + (t - 1));
+      launch(herding_list_kernel<T>, row_blocks, Shape::rows, stream, s);
     }
-    herding_parts_kernel<<<tiles, threads, 0, stream>>>(s, rows, p.weights);
-    launched();
-    herding_pick_kernel<<<grid_for(s.candidates.size, threads, max_partials), threads, 0, stream>>>(p, s, t);
-    launched();
+    launch(herding_parts_kernel<T>, tiles, threads, stream, s, rows, p.weights);
+    launch(herding_pick_kernel<T>, grid_for(s.candidates.size, threads, max_partials), threads, stream, p, s, t);
   }
 }
 

@@ -16,13 +16,6 @@ constexpr int ahead = 8;  // centres of a warp at a time where it has one row on
 constexpr int64_t plain_picks = 4;  // while most bounds still fall with every pick
 constexpr int64_t lazy_bytes = int64_t{1} << 28;  // of X; reckoned, not measured: 60 us a pass on a large GPU
 
-using Bits = unsigned long long;  // of an m >= 0: in the same order
-
-__device__ Bits to_bits(float m) { return __float_as_uint(m); }
-__device__ Bits to_bits(double m) { return static_cast<Bits>(__double_as_longlong(m)); }
-__device__ void from_bits(Bits bits, float& m) { m = __uint_as_float(static_cast<unsigned>(bits)); }
-__device__ void from_bits(Bits bits, double& m) { m = __longlong_as_double(static_cast<long long>(bits)); }
-
 template <class T>
 struct Scratch {
   using C = compute_t<T>;
@@ -32,7 +25,7 @@ struct Scratch {
   bool lazy;
   C* m;           // (candidates,)
   int* seen;      // (candidates,) how many picks after the plain ones m has been compared with
-  Bits* reached;  // (batch_size,) the largest m known to be up to date
+  uint64_t* reached;  // (batch_size,) the largest m known to be up to date, as bits: those of m >= 0 are in its order
   GridBest<C> best;
 
   Scratch(const KCenterGreedyParams<T>& p, void* base)
@@ -42,7 +35,7 @@ struct Scratch {
         lazy(p.batch_size > plain_picks && rows.size * rows.d * static_cast<int64_t>(sizeof(T)) >= lazy_bytes),
         m(arena.take<C>(rows.size)),
         seen(arena.take<int>(lazy ? rows.size : 0)),
-        reached(arena.take<Bits>(lazy ? p.batch_size : 0)),
+        reached(arena.take<uint64_t>(lazy ? p.batch_size : 0)),
         best(arena) {}
 };
 
@@ -160,11 +153,11 @@ __global__ void k_center_seed_kernel(KCenterGreedyParams<T> p, Scratch<T> s, int
   if (i >= s.rows.size || s.m[i] < 0) return;  // the block had none, or it is the pick
   int64_t known = plain_picks - 1 + s.seen[i];
   const auto m = catch_up(p, s.rows, s.vectorized, i, s.m[i], compute_t<T>(0), t, known);
-  __syncwarp();
+  warp_sync();
   if (threadIdx.x % warp_size != 0) return;
   s.m[i] = m;
   s.seen[i] = static_cast<int>(known - (plain_picks - 1));
-  atomicMax(s.reached + t, to_bits(m));
+  atomic_max(s.reached + t, bits_of(m));
 }
 
 template <class T>
@@ -172,7 +165,6 @@ __global__ void k_center_lazy_kernel(KCenterGreedyParams<T> p, Scratch<T> s, int
   using C = compute_t<T>;
   const int lane = threadIdx.x % warp_size;
   const int64_t step = static_cast<int64_t>(gridDim.x) * threads;
-  const volatile Bits* reached = s.reached + t;
   Best<C> best = worst_of_all<C>();
   for (int64_t base = (static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size) * warp_size;
        base < s.rows.size; base += step) {
@@ -180,21 +172,20 @@ __global__ void k_center_lazy_kernel(KCenterGreedyParams<T> p, Scratch<T> s, int
     C m = i < s.rows.size ? s.m[i] : C(-1);
     int64_t known = i < s.rows.size ? plain_picks - 1 + s.seen[i] : t;
     while (true) {
-      C enough;
-      from_bits(__shfl_sync(full_mask, *reached, 0), enough);
+      const C enough = from_bits(static_cast<decltype(bits_of(C()))>(lane_value(read_fresh(s.reached + t), 0)));
       const bool visit = known < t && m >= enough;
       const Best<C> top = warp_best(visit ? Best<C>{m, lane} : worst_of_all<C>());
       if (top.position == beyond_all) break;
       const int owner = static_cast<int>(top.position);
-      int64_t caught_up = __shfl_sync(full_mask, static_cast<long long>(known), owner);
+      int64_t caught_up = lane_value(known, owner);
       const C now = catch_up(p, s.rows, s.vectorized, base + owner, top.value, enough, t, caught_up);
       if (lane == owner) {
         s.m[i] = m = now;
         known = caught_up;
         s.seen[i] = static_cast<int>(known - (plain_picks - 1));
-        if (known == t) atomicMax(s.reached + t, to_bits(now));
+        if (known == t) atomic_max(s.reached + t, bits_of(now));
       }
-      __syncwarp();
+      warp_sync();
     }
     if (known == t && m >= 0) best = better(best, Best<C>{m, i});
   }
@@ -214,24 +205,20 @@ void k_center_greedy(const KCenterGreedyParams<T>& p, void* scratch, CUstream_st
   if (p.batch_size == 0 || s.rows.size == 0) return;
   const Rows<T> covered{p.X.data, p.covered.data, p.covered.size, p.X.cols};
   const unsigned grid = grid_for(s.rows.size, warps * group, max_partials);
-  check(cudaMemsetAsync(s.best.arrived, 0, sizeof(unsigned), stream));
-  k_center_cover_kernel<<<grid, threads, 0, stream>>>(s.rows, covered, s.vectorized, s.m);
-  launched();
+  set_bytes(s.best.arrived, 1, 0, stream);
+  launch(k_center_cover_kernel<T>, grid, threads, stream, s.rows, covered, s.vectorized, s.m);
   const int64_t plain = s.lazy ? plain_picks : p.batch_size;
   for (int64_t t = 0; t < plain; ++t) {
-    k_center_step_kernel<<<grid, threads, 0, stream>>>(p, s.rows, s.vectorized, s.m, s.best, t);
-    launched();
+    launch(k_center_step_kernel<T>, grid, threads, stream, p, s.rows, s.vectorized, s.m, s.best, t);
   }
   if (!s.lazy) return;
-  check(cudaMemsetAsync(s.seen, 0, s.rows.size * sizeof(int), stream));
-  check(cudaMemsetAsync(s.reached, 0, p.batch_size * sizeof(Bits), stream));
+  set_bytes(s.seen, s.rows.size, 0, stream);
+  set_bytes(s.reached, p.batch_size, 0, stream);
   const unsigned lazy_grid = grid_for(s.rows.size, threads, max_partials);
   for (int64_t t = plain; t < p.batch_size; ++t) {
     const unsigned seeds = t == plain ? grid : lazy_grid;
-    k_center_seed_kernel<<<grid_for(seeds, warps), threads, 0, stream>>>(p, s, seeds, t);
-    launched();
-    k_center_lazy_kernel<<<lazy_grid, threads, 0, stream>>>(p, s, t);
-    launched();
+    launch(k_center_seed_kernel<T>, grid_for(seeds, warps), threads, stream, p, s, seeds, t);
+    launch(k_center_lazy_kernel<T>, lazy_grid, threads, stream, p, s, t);
   }
 }
 

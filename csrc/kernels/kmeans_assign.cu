@@ -20,7 +20,7 @@ struct Scratch {
 
   Scratch(const KmeansAssignParams<T>& p, void* base)
       : arena(base),
-        segment(std::max<int64_t>(1024, p.k)),
+        segment(max(int64_t{1024}, p.k)),
         segments(ceil_div(p.X.rows, segment)),
         offsets(arena.take<int64_t>(segments * p.k)),
         starts(arena.take<int64_t>(p.k)),
@@ -61,8 +61,8 @@ __global__ void __launch_bounds__(threads, 2)
     Best<C> best{-least[i], nearest[i] < 0 ? beyond_all : nearest[i]};
 #pragma unroll
     for (int offset = tile_lanes / 2; offset > 0; offset /= 2) {
-      const C value = __shfl_xor_sync(full_mask, best.value, offset);
-      const long long c = __shfl_xor_sync(full_mask, static_cast<long long>(best.position), offset);
+      const C value = lane_across(best.value, offset);
+      const int64_t c = lane_across(best.position, offset);
       best = better(best, Best<C>{value, c});
     }
     const int64_t row = a0 + Shape::row() + i;
@@ -82,8 +82,8 @@ __global__ void kmeans_fixed_kernel(KmeansAssignParams<T> p) {
   const int lane = threadIdx.x % warp_size;
   const int64_t base = (static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size) * warp_size;
   const int64_t mine = base + lane < p.X.rows ? p.fixed[base + lane] : -1;
-  for (unsigned left = __ballot_sync(full_mask, mine >= 0); left; left &= left - 1) {
-    const int64_t i = base + __ffs(static_cast<int>(left)) - 1, c = p.fixed[i];
+  for (unsigned left = lanes_where(mine >= 0); left; left &= left - 1) {
+    const int64_t i = base + lowest_bit(left), c = p.fixed[i];
     C sqdist = 0;
     for (int64_t column = lane; p.sqdist && column < p.X.cols; column += warp_size)
       sqdist = SquaredDifference::add(widen(p.X.data[i * p.X.cols + column]), p.centers[c * p.X.cols + column], sqdist);
@@ -101,10 +101,10 @@ __global__ void kmeans_count_kernel(const int64_t* assignment, int64_t n, int64_
                                     int64_t* offsets) {
   int64_t* counts = offsets + blockIdx.x * k;
   for (int64_t c = threadIdx.x; c < k; c += threads) counts[c] = 0;
-  __syncthreads();
+  block_sync();
   const int64_t first = blockIdx.x * segment, last = min(first + segment, n);
   for (int64_t i = first + threadIdx.x; i < last; i += threads)
-    atomicAdd(reinterpret_cast<unsigned long long*>(counts + assignment[i]), 1ull);
+    atomic_add(counts + assignment[i], int64_t{1});
 }
 
 // One thread a cluster: running sums over the segments.
@@ -140,17 +140,17 @@ __global__ void kmeans_order_kernel(const int64_t* assignment, int64_t n, int64_
   const int64_t first = blockIdx.x * segment, last = min(first + segment, n);
   for (int64_t base = first; base < last; base += warp_size) {
     const int64_t i = base + lane;
-    const long long c = i < last ? assignment[i] : -1;
-    const unsigned equals = __match_any_sync(full_mask, c);
-    const int leader = __ffs(static_cast<int>(equals)) - 1;
-    long long place = 0;
+    const int64_t c = i < last ? assignment[i] : -1;
+    const unsigned equals = lanes_with(c);
+    const int leader = lowest_bit(equals);
+    int64_t place = 0;
     if (c >= 0 && lane == leader) {
       place = next[c];
-      next[c] = place + __popc(equals);
+      next[c] = place + count_bits(equals);
     }
-    place = __shfl_sync(full_mask, place, leader) + __popc(equals & ((1u << lane) - 1));
+    place = lane_value(place, leader) + count_bits(equals & ((1u << lane) - 1));
     if (c >= 0) order[starts[c] + place] = i;
-    __syncwarp();
+    warp_sync();
   }
 }
 
@@ -192,29 +192,22 @@ void kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, CUstream_st* s
   const auto segments = static_cast<unsigned>(s.segments);
   if (n > 0) {
     const Rows<C> centers{p.centers, nullptr, p.k, d};
-    kmeans_nearest_kernel<<<grid_for(n, Tile<C>::rows), threads, 0, stream>>>(
-        p, all_rows(p.X), centers, vectorizable(p.X.data, d), vectorizable(p.centers, d));
-    launched();
+    launch(kmeans_nearest_kernel<T>, grid_for(n, Tile<C>::rows), threads, stream, p, all_rows(p.X), centers,
+           vectorizable(p.X.data, d), vectorizable(p.centers, d));
     if (p.fixed) {
-      kmeans_fixed_kernel<<<grid_for(n, threads), threads, 0, stream>>>(p);
-      launched();
+      launch(kmeans_fixed_kernel<T>, grid_for(n, threads), threads, stream, p);
     }
-    kmeans_count_kernel<<<segments, threads, 0, stream>>>(p.assignment, n, p.k, s.segment, s.offsets);
-    launched();
+    launch(kmeans_count_kernel, segments, threads, stream, p.assignment, n, p.k, s.segment, s.offsets);
   }
-  kmeans_offsets_kernel<<<grid_for(p.k, threads), threads, 0, stream>>>(s.segments, p.k, s.offsets, p.counts);
-  launched();
-  kmeans_starts_kernel<<<1, threads, 0, stream>>>(p.k, p.counts, s.starts);
-  launched();
+  launch(kmeans_offsets_kernel, grid_for(p.k, threads), threads, stream, s.segments, p.k, s.offsets, p.counts);
+  launch(kmeans_starts_kernel, 1, threads, stream, p.k, p.counts, s.starts);
   if (n > 0) {
-    kmeans_order_kernel<<<segments, warp_size, 0, stream>>>(p.assignment, n, p.k, s.segment, s.offsets, s.starts,
-                                                            s.order);
-    launched();
+    launch(kmeans_order_kernel, segments, warp_size, stream, p.assignment, n, p.k, s.segment, s.offsets, s.starts,
+           s.order);
   }
   if (d == 0) return;
   const dim3 grid(static_cast<unsigned>(p.k), static_cast<unsigned>(ceil_div(d, slab)));
-  kmeans_sums_kernel<<<grid, slab, 0, stream>>>(p.X, s.order, s.starts, p.counts, p.sums);
-  launched();
+  launch(kmeans_sums_kernel<T>, grid, slab, stream, p.X, s.order, s.starts, p.counts, p.sums);
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(kmeans_assign, KmeansAssignParams)

@@ -42,7 +42,7 @@ struct Scratch {
   Scratch(const KnnParams<T>& p, void* base)
       : arena(base),
         a_tiles(ceil_div(p.queries.rows, Tile<C>::rows)),
-        splits(tile_splits(a_tiles, std::min(ceil_div(p.X.rows, Tile<C>::cols), p.X.rows / (4 * p.k)))),
+        splits(tile_splits(a_tiles, min(ceil_div(p.X.rows, Tile<C>::cols), p.X.rows / (4 * p.k)))),
         owner(arena.take<int64_t>(p.order ? p.X.rows : 0)),
         lists{p.sqdist, p.positions, p.queries.rows, p.k} {
     if (splits == 1) return;
@@ -61,23 +61,23 @@ __device__ C insert(const List<C>& list, C value, int64_t position) {
     const int64_t at = base + lane;
     const bool inside = at < list.k;
     C here = inside ? list.sqdist[at] : infinity<C>;
-    const long long here_position = inside ? list.positions[at] : -1;
+    const int64_t here_position = inside ? list.positions[at] : -1;
     const bool moves = here > value;
-    C below = __shfl_up_sync(full_mask, here, 1);
-    long long below_position = __shfl_up_sync(full_mask, here_position, 1);
+    C below = lane_below(here, 1);
+    int64_t below_position = lane_below(here_position, 1);
     if (lane == 0) {
       below = base > 0 ? list.sqdist[base - 1] : -infinity<C>;
       below_position = base > 0 ? list.positions[base - 1] : -1;
     }
-    __syncwarp();
+    warp_sync();
     if (inside && moves) {
       here = below > value ? below : value;
       list.sqdist[at] = here;
       list.positions[at] = below > value ? below_position : position;
     }
-    if (base == top) worst = __shfl_sync(full_mask, here, static_cast<int>(list.k - 1 - top));
-    __syncwarp();
-    if (!__shfl_sync(full_mask, moves, 0)) break;
+    if (base == top) worst = lane_value(here, static_cast<int>(list.k - 1 - top));
+    warp_sync();
+    if (!lane_value(moves, 0)) break;
   }
   return worst;
 }
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(threads, 2)
   const int64_t tiles = ceil_div(s.b.size - first, Shape::cols);
 
   if (threadIdx.x < Shape::rows) worst[threadIdx.x] = infinity<C>;
-  __syncthreads();
+  block_sync();
   for (int64_t tile = tiles * split / splits; tile < tiles * (split + 1) / splits; ++tile) {
     const int64_t b0 = first + tile * Shape::cols;
     C sqdist[Shape::R][Shape::S];
@@ -158,10 +158,10 @@ __global__ void __launch_bounds__(threads, 2)
         if (!offered) sqdist[i][j] = infinity<C>;
         any = any || offered;
       }
-      if (!__any_sync(full_mask, any)) continue;
+      if (!lanes_any(any)) continue;
 #pragma unroll
       for (int j = 0; j < Shape::S; ++j) offers[warp][half][Shape::col() + j] = sqdist[i][j];
-      __syncwarp();
+      warp_sync();
 #pragma unroll 1
       for (int h = 0; h < 2; ++h) {
         const int row = (2 * warp + h) * Shape::R + i;
@@ -169,19 +169,19 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll 1
         for (int base = 0; base < Shape::cols; base += warp_size) {
           const C value = offers[warp][h][base + lane];
-          unsigned offered = __ballot_sync(full_mask, value < last);
+          unsigned offered = lanes_where(value < last);
           while (offered) {
-            const int from = __ffs(static_cast<int>(offered)) - 1;
+            const int from = lowest_bit(offered);
             offered &= offered - 1;
-            const C next = __shfl_sync(full_mask, value, from);
+            const C next = lane_value(value, from);
             if (next < last)
               last = insert(lists.of(split, s.a.position(a0 + row)), next, s.b.position(b0 + base + from));
           }
         }
-        __syncwarp();
+        warp_sync();
         if (lane == 0) worst[row] = last;
       }
-      __syncwarp();
+      warp_sync();
     }
   }
 }
@@ -198,7 +198,7 @@ __global__ void knn_merge_kernel(Lists<C> lists, int64_t splits, Lists<C> out) {
     to.positions[r] = first.positions[r];
   }
   C worst = first.sqdist[to.k - 1];
-  __syncwarp();
+  warp_sync();
   for (int64_t split = 1; split < splits; ++split) {
     const List<C> from = lists.of(split, row);
     for (int64_t r = 0; r < from.k && from.sqdist[r] < worst; ++r)
@@ -219,12 +219,12 @@ void knn(const KnnParams<T>& p, void* scratch, CUstream_st* stream) {
   const Scratch<T> s(p, scratch);
   if (p.queries.rows == 0) return;
   const int64_t size = s.splits * p.queries.rows * p.k;
-  knn_clear_kernel<<<grid_for(size, threads, 1 << 20), threads, 0, stream>>>(s.lists.sqdist, s.lists.positions, size);
-  launched();
+  launch(knn_clear_kernel<C>,
+         grid_for(size, threads, 1 << 20), threads, stream, s.lists.sqdist, s.lists.positions, size);
   if (p.X.rows == 0) return;
   if (p.order) {
-    knn_owner_kernel<<<grid_for(p.X.rows, threads), threads, 0, stream>>>(p.group_start, p.n_groups, p.X.rows, s.owner);
-    launched();
+    launch(knn_owner_kernel, grid_for(p.X.rows, threads), threads, stream, p.group_start, p.n_groups, p.X.rows,
+           s.owner);
   }
   const T* a = p.queries.data ? p.queries.data : p.X.data;
   const Sides<T> sides{{a, p.order, p.queries.rows, p.X.cols},
@@ -232,12 +232,10 @@ void knn(const KnnParams<T>& p, void* scratch, CUstream_st* stream) {
                        vectorizable(a, p.X.cols),
                        vectorizable(p.X.data, p.X.cols)};
   const dim3 grid(static_cast<unsigned>(s.a_tiles), static_cast<unsigned>(s.splits));
-  knn_kernel<<<grid, threads, 0, stream>>>(p, sides, s.owner, s.lists);
-  launched();
+  launch(knn_kernel<T>, grid, threads, stream, p, sides, s.owner, s.lists);
   if (s.splits == 1) return;
   const Lists<C> out{p.sqdist, p.positions, p.queries.rows, p.k};
-  knn_merge_kernel<<<grid_for(p.queries.rows, warps), threads, 0, stream>>>(s.lists, s.splits, out);
-  launched();
+  launch(knn_merge_kernel<C>, grid_for(p.queries.rows, warps), threads, stream, s.lists, s.splits, out);
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(knn, KnnParams)

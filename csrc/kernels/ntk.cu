@@ -117,7 +117,8 @@ __device__ double squared_sum(const Sides<T>& inputs, int64_t i, int64_t j, cons
   const T *left = inputs.x.row(i), *right = inputs.z.row(j);
   double sum = (x.bias + z.bias) * (x.bias + z.bias);
   for (int64_t c = 0; c < inputs.x.d; ++c) {
-    const double both = static_cast<double>(widen(left[c])) * x.scale + static_cast<double>(widen(right[c])) * z.scale;
+    const double both =
+        fma(static_cast<double>(widen(left[c])), x.scale, static_cast<double>(widen(right[c])) * z.scale);
     sum = fma(both, both, sum);
   }
   return sum < 4 ? sum : 4;
@@ -131,7 +132,7 @@ struct Arc {
     constexpr double pi = 3.14159265358979323846;
     const bool near = r <= opposite;
     const double nearer = near ? r : opposite, root = sqrt(nearer), cosine = 1 - nearer / 2, angle = 2 * asin(root / 2);
-    const double rest = (root * sqrt(1 - nearer / 4) - angle * cosine) / pi;  // (sin - a cos) / pi
+    const double rest = fma(-angle, cosine, root * sqrt(1 - nearer / 4)) / pi;  // (sin - a cos) / pi
     k0 = near ? 1 - angle / pi : angle / pi;
     k1 = near ? cosine + rest : rest;
     next = (near ? r : 2) - 2 * rest;
@@ -145,10 +146,10 @@ __device__ double infinite(const NtkParams<T>& p, int64_t i, int64_t j, double r
   for (int64_t l = 1; l <= p.depth; ++l) {
     const Arc layer(r, opposite);
     const double scale = half * x_root * z_root;
-    total = scale * layer.k1 + b + total * half * layer.k0;
+    total = fma(total * half, layer.k0, fma(scale, layer.k1, b));
     const double x_next = p.x_roots[l * p.X.rows + i], z_next = p.z_roots[l * p.m + j];
     const double next = x_next * z_next, apart = x_root - z_root;
-    r = next > 0 ? (2 * half * b * apart * apart / (next + scale + b) + scale * layer.next) / next : 0;
+    r = next > 0 ? fma(scale, layer.next, 2 * half * b * apart * apart / (next + scale + b)) / next : 0;
     opposite = 4 - r;
     x_root = x_next;
     z_root = z_next;
@@ -176,7 +177,7 @@ __global__ void __launch_bounds__(threads, 2) ntk_infinite_kernel(NtkParams<T> p
       const int64_t row = corner.row + Shape::row() + i, col = corner.col + Shape::col() + j;
       if (row >= p.X.rows || col >= p.m || (!p.Z && col < row)) continue;
       const Unit<T> x(p, p.x_roots[row]), z(p, p.z_roots[col]);
-      double r = sqdist[i][j] + (x.bias - z.bias) * (x.bias - z.bias), opposite = 4 - r;
+      double r = fma(x.bias - z.bias, x.bias - z.bias, sqdist[i][j]), opposite = 4 - r;
       if (opposite < doubtful) {
         opposite = squared_sum(inputs, row, col, x, z);
         r = 4 - opposite;
@@ -197,12 +198,10 @@ void ntk(const NtkParams<T>& p, void*, CUstream_st* stream) {
   using C = compute_t<T>;
   if (p.X.rows == 0 || p.m == 0) return;
   if (p.kind == NtkKind::empirical) {
-    ntk_empirical_kernel<<<tiles_of<C>(p), threads, 0, stream>>>(
-        p, inputs_of(p), sides_of(p.x_hidden, p.X.rows, p.z_hidden, p.m, p.width));
-    launched();
+    launch(ntk_empirical_kernel<T>, tiles_of<C>(p), threads, stream, p, inputs_of(p),
+           sides_of(p.x_hidden, p.X.rows, p.z_hidden, p.m, p.width));
   } else {
-    ntk_infinite_kernel<<<tiles_of<double>(p), threads, 0, stream>>>(p, inputs_of(p));
-    launched();
+    launch(ntk_infinite_kernel<T>, tiles_of<double>(p), threads, stream, p, inputs_of(p));
   }
 }
 

@@ -83,28 +83,28 @@ struct Doubts {
   int sum[columns<V> * warp_size];
 
   __device__ void add(bool doubt, V s_xj, int64_t row, int k, int& count) {
-    const unsigned lane = threadIdx.x % warp_size, mask = __ballot_sync(full_mask, doubt);
+    const unsigned lane = threadIdx.x % warp_size, mask = lanes_where(doubt);
     if (doubt) {
-      const int at = count + __popc(mask & ((1u << lane) - 1));
+      const int at = count + count_bits(mask & ((1u << lane) - 1));
       change[at] = s_xj;
       where[at] = static_cast<unsigned>(row) * (columns<V> * warp_size) + static_cast<unsigned>(k) * warp_size + lane;
     }
-    count += __popc(mask);
+    count += count_bits(mask);
   }
 
   __device__ void decide_down_to(int left, const State<V>& s, int64_t x0, int64_t j0, int& count) {
     if (count <= left) return;
     const int lane = threadIdx.x % warp_size;
-    __syncwarp();
+    warp_sync();
     for (; count > left; count -= warp_size) {
       const int at = count - 1 - lane;
       if (at < 0) continue;
       const unsigned column = where[at] % (columns<V> * warp_size), row = where[at] / (columns<V> * warp_size);
       const int delta = decide(s, x0 + row, j0 + column, change[at]);
-      if (delta != 0) atomicAdd(sum + column, delta);
+      if (delta != 0) atomic_add(sum + column, delta);
     }
     count = max(count, 0);
-    __syncwarp();
+    warp_sync();
   }
 };
 
@@ -184,12 +184,12 @@ __global__ void __launch_bounds__(score_threads) lookahead_score_kernel(Kind, St
   }
   for (int64_t x0 = first; x0 < last; x0 += chunk) {
     const int n_rows = static_cast<int>(min(static_cast<int64_t>(chunk), last - x0));
-    __syncthreads();
+    block_sync();
     for (int r = threadIdx.x; r < n_rows; r += score_threads) {
       rows[r] = s.row[x0 + r];
       for (int i = 0; i < source.pending; ++i) own[r][i] = static_cast<V>(s.u[(source.written + i) * s.stride + x0 + r]);
     }
-    __syncthreads();
+    block_sync();
     for (int r0 = 0; r0 < n_rows; r0 += row_group) {
       V change[row_group][K];
       const S* from = source.data + (x0 + r0) * source.stride + j;
@@ -294,9 +294,9 @@ __device__ double tie_breaker(const State<V>& s, const Source<S>& source, int64_
       value = fma(-static_cast<V>(s.u[i * s.stride + j]), static_cast<V>(s.u[i * s.stride + x]), value);
     const double change = static_cast<double>(value) * static_cast<double>(column.inverse);
     const Row<V>& row = s.row[x];
-    const double error =
-        1 - static_cast<double>(row.f_target) - change * static_cast<double>(s.gain[row.target * s.stride + j]);
-    sum += s.objective == Objective::agreement ? abs(change) : -error * error;
+    const double gain = static_cast<double>(s.gain[row.target * s.stride + j]);
+    const double error = fma(-change, gain, 1 - static_cast<double>(row.f_target));
+    sum = s.objective == Objective::agreement ? sum + abs(change) : fma(-error, error, sum);
   }
   sum = block_sum(sum);
   if (s.objective != Objective::agreement) return sum;
@@ -316,9 +316,9 @@ __global__ void lookahead_ties_kernel(State<V> s, Source<S> source, int64_t* pos
   Best<double> best = worst_of_all<double>();
   for (int64_t base = blockIdx.x; base < s.n; base += step * threads) {
     const int64_t mine = base + threadIdx.x * step;
-    __syncthreads();
+    block_sync();
     tied[threadIdx.x] = mine < s.n && s.open[mine] && s.key(s.primary[mine]) == best_key;
-    __syncthreads();
+    block_sync();
     for (int i = 0; i < threads && base + i * step < s.n; ++i) {
       if (!tied[i]) continue;
       const double value = tie_breaker(s, source, base + i * step);
@@ -330,8 +330,8 @@ __global__ void lookahead_ties_kernel(State<V> s, Source<S> source, int64_t* pos
 
 template <class V>
 __global__ void lookahead_finish_kernel(State<V> s, int64_t* indefinite) {
-  const unsigned long long found = *s.indefinite;
-  *indefinite = found == ~0ull ? -1 : static_cast<int64_t>(found & 0xffffffffu);
+  const uint64_t found = *s.indefinite;
+  *indefinite = found == ~uint64_t{0} ? -1 : static_cast<int64_t>(found & 0xffffffffu);
 }
 
 // ---- host: what is launched follows from the number of rows learned alone ----
@@ -339,8 +339,7 @@ __global__ void lookahead_finish_kernel(State<V> s, int64_t* indefinite) {
 template <Objective objective, class V, class S>
 void launch_score(const State<V>& s, const Source<S>& source, CUstream_st* stream) {
   const dim3 grid(grid_for(s.n, score_threads * columns<V>), static_cast<unsigned>(s.row_blocks));
-  lookahead_score_kernel<<<grid, score_threads, 0, stream>>>(Of<objective>{}, s, source);
-  launched();
+  launch(lookahead_score_kernel<Of<objective>, V, S>, grid, score_threads, stream, Of<objective>{}, s, source);
 }
 
 template <class V, class S>
@@ -363,13 +362,11 @@ struct Run {
   int64_t learned = 0, written = 0, exact = 0;  // picks in u; in the working copy; in it since it was made anew
 
   void describe() {
-    lookahead_describe_kernel<<<static_cast<unsigned>(s.strips), threads, 0, stream>>>(s, learned);
-    launched();
+    launch(lookahead_describe_kernel<V>, static_cast<unsigned>(s.strips), threads, stream, s, learned);
   }
 
   void learn(const int64_t* at) {
-    lookahead_learn_kernel<<<static_cast<unsigned>(s.strips), threads, 0, stream>>>(s, p.R.data, at, learned);
-    launched();
+    launch(lookahead_learn_kernel<V, T>, static_cast<unsigned>(s.strips), threads, stream, s, p.R.data, at, learned);
     ++learned;
     describe();
   }
@@ -387,8 +384,7 @@ struct Run {
   void pick(int64_t t) {
     if (learned - written > lookahead_pending || learned - exact >= lookahead_refresh) {
       const unsigned tiles = grid_for(s.n, tile);
-      lookahead_rebuild_kernel<<<dim3(tiles, tiles), threads, 0, stream>>>(s, p.R.data, learned);
-      launched();
+      launch(lookahead_rebuild_kernel<V, T>, dim3(tiles, tiles), threads, stream, s, p.R.data, learned);
       written = exact = learned;
     }
     const bool keep = learned - written == lookahead_pending;  // then there is a working copy
@@ -397,13 +393,12 @@ struct Run {
     const bool wanted = t < p.batch_size, ties = s.objective == Objective::risk || s.objective == Objective::agreement;
     int64_t* position = wanted ? p.positions + t : nullptr;
     double* objective = wanted ? p.objectives + t : nullptr;
-    lookahead_total_kernel<<<grid_for(s.strips, 1, max_partials), threads, 0, stream>>>(
-        s, t == 0 ? p.scores : nullptr, ties ? nullptr : position, objective);
-    launched();
+    launch(lookahead_total_kernel<V>, grid_for(s.strips, 1, max_partials), threads, stream, s,
+           t == 0 ? p.scores : nullptr, ties ? nullptr : position, objective);
     if (!wanted || !ties) return;
-    with_source(false, [&](const auto& source) {
-      lookahead_ties_kernel<<<grid_for(s.n, 1, max_partials), threads, 0, stream>>>(s, source, position, objective);
-      launched();
+    with_source(false, [&]<class S>(const Source<S>& source) {
+      launch(lookahead_ties_kernel<V, S>, grid_for(s.n, 1, max_partials), threads, stream, s, source, position,
+             objective);
     });
   }
 };
@@ -417,22 +412,21 @@ int64_t ntk_lookahead_scratch(const NtkLookaheadParams<T>& p) {
 
 template <class T>
 void ntk_lookahead(const NtkLookaheadParams<T>& p, void* scratch, CUstream_st* stream) {
-  const State<compute_t<T>> s(p, scratch);
+  using V = compute_t<T>;
+  const State<V> s(p, scratch);
   if (s.n == 0) return;
-  check(cudaMemsetAsync(s.best.arrived, 0, sizeof(unsigned), stream));
-  check(cudaMemsetAsync(s.indefinite, 0xff, sizeof(unsigned long long), stream));
-  check(cudaMemsetAsync(s.open, p.candidates.data == nullptr, s.n * sizeof(bool), stream));
-  lookahead_start_kernel<<<grid_for(s.n * s.classes, threads), threads, 0, stream>>>(p, s);
-  launched();
+  set_bytes(s.best.arrived, 1, 0, stream);
+  set_bytes(s.indefinite, 1, 0xff, stream);
+  set_bytes(s.open, s.n, p.candidates.data == nullptr, stream);
+  launch(lookahead_start_kernel<V, T>, grid_for(s.n * s.classes, threads), threads, stream, p, s);
   Run<T> run{p, s, stream};
   if (p.labeled.size == 0) run.describe();
   for (int64_t i = 0; i < p.labeled.size; ++i) run.learn(p.labeled.data + i);
-  for (int64_t t = 0; t < std::max<int64_t>(p.batch_size, 1); ++t) {
+  for (int64_t t = 0; t < max(p.batch_size, int64_t{1}); ++t) {
     run.pick(t);
     if (t + 1 < p.batch_size) run.learn(p.positions + t);
   }
-  lookahead_finish_kernel<<<1, 1, 0, stream>>>(s, p.indefinite);
-  launched();
+  launch(lookahead_finish_kernel<V>, 1, 1, stream, s, p.indefinite);
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(ntk_lookahead, NtkLookaheadParams)

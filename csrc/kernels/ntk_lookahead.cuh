@@ -54,7 +54,7 @@ struct State {
   double* primary;      // (n,)
   double* best_key;     // (1,)
   bool* open;           // (n,) a candidate, not yet picked
-  unsigned long long* indefinite;  // (1,) step and row, the least of all found
+  uint64_t* indefinite;  // (1,) step and row, the least of all found
   GridBest<double> best;
   V* working;           // (n, stride)
 
@@ -88,7 +88,7 @@ struct State {
         primary(arena.take<double>(n)),
         best_key(arena.take<double>(1)),
         open(arena.take<bool>(n)),
-        indefinite(arena.take<unsigned long long>(1)),
+        indefinite(arena.take<uint64_t>(1)),
         best(arena),
         working(arena.take<V>(most_learned > lookahead_pending ? n * stride : 0)) {}
 
@@ -107,9 +107,9 @@ struct State {
 __device__ inline double strip_sum(double mine) {
   __shared__ double parts[warps][warp_size];
   const int lane = threadIdx.x % warp_size;
-  __syncthreads();  // a previous call may still be reading
+  block_sync();  // a previous call may still be reading
   parts[threadIdx.x / warp_size][lane] = mine;
-  __syncthreads();
+  block_sync();
   double total = 0;
 #pragma unroll
   for (int w = 0; w < warps; ++w) total += parts[w][lane];
@@ -227,7 +227,7 @@ __global__ void lookahead_describe_kernel(State<V> s, int64_t learned) {
     index[warp][k][lane] = leaders.index[k];
   }
   least_other[warp][lane] = leaders.least_other;
-  __syncthreads();
+  block_sync();
   if (warp > 0) return;
   for (int w = 1; w < warps; ++w) {
 #pragma unroll
@@ -236,11 +236,11 @@ __global__ void lookahead_describe_kernel(State<V> s, int64_t learned) {
   }
   double rest = 0;
   if (inside) {
-    const double left = s.diagonal[x] - u * u;
+    const double left = fma(-u, u, s.diagonal[x]);
     s.diagonal[x] = left;
     if (left < -s.within * (s.given[x] + s.ridge))  // the least row of the first step that shows one
-      atomicMin(s.indefinite, static_cast<unsigned long long>(max(learned - s.n_labeled, int64_t{0})) << 32 |
-                                  static_cast<unsigned long long>(x));
+      atomic_min(s.indefinite,
+                 static_cast<uint64_t>(max(learned - s.n_labeled, int64_t{0})) << 32 | static_cast<uint64_t>(x));
     rest = describe_row(s, x, leaders);
   }
   rest = warp_sum(rest);
@@ -256,14 +256,14 @@ __global__ void __launch_bounds__(threads) lookahead_rebuild_kernel(State<V> s, 
   const int64_t x0 = static_cast<int64_t>(blockIdx.y) * tile, j0 = static_cast<int64_t>(blockIdx.x) * tile;
   double sum[per_thread][per_thread] = {};
   for (int64_t i0 = 0; i0 < learned; i0 += tile_depth) {
-    __syncthreads();
+    block_sync();
     for (int e = threadIdx.x; e < tile_depth * tile; e += threads) {
       const int i = e / tile, at = e % tile;
       const double* u = s.u + (i0 + i) * s.stride;
       rows[i][at] = i0 + i < learned && x0 + at < s.n ? u[x0 + at] : 0.0;
       cols[i][at] = i0 + i < learned && j0 + at < s.n ? u[j0 + at] : 0.0;
     }
-    __syncthreads();
+    block_sync();
 #pragma unroll 4
     for (int i = 0; i < tile_depth; ++i)
 #pragma unroll

@@ -33,13 +33,13 @@ __device__ void image(const double* M, int64_t count, int64_t d, const double* v
     const double product = warp_dot(M + i * d, v, d);
     if (lane == 0) s.products[i] = product;
   }
-  __syncthreads();
+  block_sync();
   for (int64_t c = threadIdx.x; c < d; c += block) {
     double sum = 0;
     for (int64_t i = 0; i < count; ++i) sum = fma(s.products[i], M[i * d + c], sum);
     s.sum[c] = sum;
   }
-  __syncthreads();
+  block_sync();
 }
 
 template <class T>
@@ -48,18 +48,18 @@ __global__ void __launch_bounds__(block) recursive_least_squares_kernel(Recursiv
   const int lane = threadIdx.x % warp_size;
   int64_t rank = p.counts[0], taken = 0;
   double scale = *p.scale;
-  __syncthreads();  // everybody has read what the first thread writes in the end
+  block_sync();  // everybody has read what the first thread writes in the end
   for (; taken < p.X.rows; ++taken) {
     for (int64_t c = threadIdx.x; c < d; c += block)
       s.rest[c] = s.x[c] = static_cast<double>(widen(p.X.data[taken * d + c]));
-    __syncthreads();
+    block_sync();
     const double length = sqrt(sqnorm(s.x, d)), largest = length > scale ? length : scale;
     double left = 0;
     if (p.basis && rank < d) {
       for (int time = 0; time < 2; ++time) {
         image(p.basis, rank, d, s.rest, s);
         for (int64_t c = threadIdx.x; c < d; c += block) s.rest[c] -= s.sum[c];
-        __syncthreads();
+        block_sync();
       }
       left = sqrt(sqnorm(s.rest, d));
       if (left > p.doubt_low * largest && left <= p.doubt_high * largest) break;
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(block) recursive_least_squares_kernel(Recursiv
     }
     rank += grows;
     scale = largest;
-    __syncthreads();
+    block_sync();
   }
   if (threadIdx.x == 0) {
     p.counts[0] = rank;
@@ -107,8 +107,7 @@ template <class T>
 void recursive_least_squares(const RecursiveLeastSquaresParams<T>& p, void* scratch, CUstream_st* stream) {
   Arena arena(scratch);
   const Layout s(p.X.cols, arena);
-  recursive_least_squares_kernel<<<1, block, 0, stream>>>(p, s);
-  launched();
+  launch(recursive_least_squares_kernel<T>, 1, block, stream, p, s);
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(recursive_least_squares, RecursiveLeastSquaresParams)

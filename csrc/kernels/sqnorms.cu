@@ -31,8 +31,7 @@ int64_t sqnorms_scratch(const SqnormsParams<T>&) {
 template <class T>
 void sqnorms(const SqnormsParams<T>& p, void*, CUstream_st* stream) {
   if (p.X.rows == 0) return;
-  sqnorms_kernel<<<grid_for(p.X.rows, warps), threads, 0, stream>>>(p, vectorizable(p.X.data, p.X.cols));
-  launched();
+  launch(sqnorms_kernel<T>, grid_for(p.X.rows, warps), threads, stream, p, vectorizable(p.X.data, p.X.cols));
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(sqnorms, SqnormsParams)

@@ -24,7 +24,7 @@ __global__ void weights_kernel(const C* centers, int64_t k, int64_t d, double te
     if (c != own && distance < nearest) nearest = distance;
     if (lane == 0) apart[c] = distance;
   }
-  __syncwarp();
+  warp_sync();
   double sum = 0;
   for (int64_t c = lane; c < k; c += warp_size) {
     const double weight = c == own ? 0 : exp((nearest - apart[c]) / temperature);
@@ -92,12 +92,11 @@ void sup_scores(const SupScoresParams<T>& p, void* scratch, CUstream_st* stream)
   if (n == 0) return;
   Arena arena(scratch);
   const Layout<C> s(p.k, arena);
-  weights_kernel<<<grid_for(p.k, warps), threads, 0, stream>>>(p.centers, p.k, d, p.temperature, s.apart, s.weights);
-  launched();
+  launch(weights_kernel<C>, grid_for(p.k, warps), threads, stream, p.centers, p.k, d, p.temperature, s.apart,
+         s.weights);
   const Rows<C> centers{p.centers, nullptr, p.k, d};
-  sup_scores_kernel<<<grid_for(n, Tile<C>::rows), threads, 0, stream>>>(
-      p, s.weights, all_rows(p.X), centers, vectorizable(p.X.data, d), vectorizable(p.centers, d));
-  launched();
+  launch(sup_scores_kernel<T>, grid_for(n, Tile<C>::rows), threads, stream, p, s.weights, all_rows(p.X), centers,
+         vectorizable(p.X.data, d), vectorizable(p.centers, d));
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(sup_scores, SupScoresParams)

@@ -29,6 +29,7 @@ Capability = tuple[int, int]
 _NAME = "_cuda"
 _PACKAGE = Path(__file__).resolve().parent.parent  # csrc/ lies in it, or beside it in a checkout
 _CANNOT = "pyal cannot build its CUDA kernels"
+_SOURCES = ("bind/cuda.cpp", "cuda/*.cpp", "kernels/*.cu")
 # Before the libraries of torch, which would otherwise be asked first for what these define, and be linked for good.
 _LINKED_FIRST = ("-lcudart_static", "-lpthread", "-ldl", "-lrt", "-lstdc++", "-lgcc_s", "-lc")
 _attempts = itertools.count()  # a name of its own for each: torch takes a name that it knows for built
@@ -190,10 +191,13 @@ def _compile(home: Path, sources: Path, folder: Path, capabilities: list[Capabil
     try:
         cpp_extension.load(
             name=name,
-            sources=[str(sources / "bind" / "cuda.cpp"), *map(str, sorted(sources.glob("kernels/*.cu")))],
+            sources=[str(path) for pattern in _SOURCES for path in sorted(sources.glob(pattern))],
             build_directory=str(folder),
             extra_cflags=["-O3", "-std=c++20", "-fvisibility=hidden", f"-DPYAL_CUDA_ARCHITECTURES='\"{words}\"'"],
-            extra_cuda_cflags=["-O3", "-std=c++20", "-Xcompiler=-fvisibility=hidden", *_code_for(numbers)],
+            extra_cuda_cflags=[
+                *("-O3", "-std=c++20", "--fmad=false", "-Xcompiler=-fvisibility=hidden"),
+                *_code_for(numbers),
+            ],
             extra_ldflags=["-Wl,--as-needed", f"-L{_libraries(home)}", *_LINKED_FIRST],
             with_cuda=True,
             is_python_module=False,

@@ -13,7 +13,7 @@ import pytest
 
 from pyal.kernels import cuda_build
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KERNELS = sorted((ROOT / "csrc" / "kernels").glob("*.hpp"))
 
 
@@ -206,7 +206,7 @@ def test_every_kernel_has_every_storage_type(header):
     source = header.with_suffix(".cu").read_text()
     (params,) = re.findall(r"struct (\w+Params) \{", header.read_text())
     assert f"PYAL_INSTANTIATE_CUDA_KERNEL({header.stem}, {params})" in source
-    macro = (ROOT / "csrc/cuda/warp.cuh").read_text().split("#define PYAL_INSTANTIATE_CUDA_KERNEL")[1]
+    macro = (ROOT / "csrc/cuda/launch.cuh").read_text().split("#define PYAL_INSTANTIATE_CUDA_KERNEL")[1]
     listed = re.findall(r"PYAL_INSTANTIATE_CUDA_TYPE\(kernel, Params, (\w+)\)", macro)
     assert listed == ["float", "double", "half", "bfloat16"]
     assert f"line({header.stem}, {params})" in (ROOT / "csrc/bind/every_kernel.hpp").read_text()
