@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -154,8 +154,9 @@ def checked_setup(
 
 
 def seen_with(rows: Matrix, metric: str) -> Matrix:
-    """The rows as strategies see them with this metric."""
-    return normalized(rows) if metric == "cosine" else rows
+    """The rows as strategies see them with this metric, with their norms, which no round computes again."""
+    found = normalized(rows) if metric == "cosine" else rows
+    return found if found.sqnorms is not None else replace(found, sqnorms=kernels.sqnorms(found))
 
 
 def setup_from_record(

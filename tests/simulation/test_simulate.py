@@ -14,7 +14,9 @@ from sklearn.svm import LinearSVC
 
 import pyal
 from pyal import metrics
+from pyal.kernels import matrices
 from pyal.kernels.threads import available_cpus
+from pyal.loop import setup
 from pyal.simulation import experiment, workers
 
 
@@ -203,6 +205,76 @@ def sparing(pool, batch_size, *, rng):
 
 def test_jobs_share_the_cpus():
     assert not simulated([sparing], n_jobs=2).failures
+
+
+# ---- what the runs share
+
+
+def test_each_matrix_is_looked_at_once_and_normalised_once(monkeypatch):
+    passes = []
+
+    def counted(name, call):
+        return lambda *given, **named: passes.append(name(given)) or call(*given, **named)
+
+    monkeypatch.setattr(matrices, "launch", counted(lambda given: (given[0], given[1].n), matrices.launch))
+    monkeypatch.setattr(setup, "normalized", counted(lambda given: ("normalized", given[0].n), setup.normalized))
+    strategies = {"typiclust": {}, "coreset": {"metric": "euclidean"}, "margin": {}}
+    simulated(strategies, seeds=3, metric="cosine", batch_sizes=5)
+    assert sorted(passes) == [("normalized", 300), ("sqnorms", 200), ("sqnorms", 300), ("sqnorms", 300)]
+
+
+def of_one_file(pool, batch_size, *, rng):
+    """A strategy that fails where X was copied to its process instead of being read from a file that all share."""
+    assert isinstance(pool.X.array, np.memmap)
+    return rng.permutation(pool.candidates)[:batch_size]
+
+
+def test_an_X_in_memory_goes_to_all_processes_through_one_file():
+    large = np.tile(X, (20, 1))
+    assert not simulated([of_one_file], X=large, y=np.tile(Y, 20), n_jobs=2).failures
+
+
+class Table:
+    """A learner without features of X: of a position it says the label of the nearest labelled position."""
+
+    def fit(self, positions, labels, *, unlabeled, seed):
+        assert len(positions) + len(unlabeled) == len(X)
+        assert seed >= 0
+        self.positions, self.labels, self.classes_ = positions, labels, np.unique(labels)
+
+    def nearest(self, positions):
+        return self.labels[abs(positions[:, None] - self.positions).argmin(1)]
+
+    def predict_proba(self, positions):
+        return np.where(self.nearest(positions)[:, None] == self.classes_, 0.9, 0.1 / (len(self.classes_) - 1))
+
+
+def right(learner):
+    predicted = learner.nearest(np.arange(len(X)))
+    return {"accuracy": np.mean(predicted == Y), "balanced_accuracy": metrics.balanced_accuracy(Y, predicted)}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_learner_is_trained_by_position(tmp_path, n_jobs):
+    given = {"strategies": ["margin", "coreset"], "estimator": Table(), "test": right}
+    found = simulated(**given, n_jobs=n_jobs, workdir=tmp_path)
+    for row in found.table:
+        learner, labeled = (
+            Table(),
+            np.sort(np.concatenate(found.picks[row["strategy"], row["seed"]][: row["round"] + 1])),
+        )
+        learner.fit(labeled, Y[labeled], unlabeled=np.setdiff1d(np.arange(len(X)), labeled), seed=0)
+        assert row["accuracy"] == right(learner)["accuracy"]
+    same(simulated(**given, workdir=tmp_path), found)
+    with pytest.raises(ValueError, match="keeps runs of other settings: test is"):
+        simulated(**{**given, "test": len}, workdir=tmp_path)
+
+
+def test_the_test_of_a_learner():
+    with pytest.raises(TypeError, match="test must be a callable of the fitted learner; got tuple"):
+        simulated(estimator=Table())
+    with pytest.raises(RuntimeError, match="test must return a dict with accuracy and balanced_accuracy; got accuracy"):
+        simulated(estimator=Table(), test=lambda learner: {"accuracy": 1.0})  # noqa: ARG005
 
 
 # ---- failures
