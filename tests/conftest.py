@@ -5,13 +5,27 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 from data import DTYPES
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 ISAS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16")
+
+
+# `python -m pytest` puts the checkout on the path, where a pyal/ without a core hides the installed one.
+if not any((CHECKOUT / "pyal" / f"_cpu{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != CHECKOUT]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The workers of pytest-xdist share the CPUs, so BLAS and torch take one each; pyal's own threads stay."""
+    if config.getoption("numprocesses", 0):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @functools.cache
