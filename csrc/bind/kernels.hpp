@@ -74,7 +74,8 @@ void read(const Arguments& a, KCenterGreedyParams<T>& p) {
        a.positions("candidates", "n_candidates"),
        a.integer("start"),
        a.pointer<int64_t>("positions"),
-       a.pointer<compute_t<T>>("sqradius")};
+       a.pointer<compute_t<T>>("sqradius"),
+       a.pointer<compute_t<T>>("coverage")};
 }
 template <class T>
 void read(const Arguments& a, KmeansAssignParams<T>& p) {
@@ -138,7 +139,9 @@ void read(const Arguments& a, BallCoverParams<T>& p) {
        a.positions("covered", "n_covered"),
        a.positions("candidates", "n_candidates"),
        a.pointer<int64_t>("positions"),
-       a.pointer<int64_t>("gains")};
+       a.pointer<int64_t>("gains"),
+       a.pointer<uint8_t>("is_covered"),
+       a.pointer<int64_t>("bounds")};
 }
 template <class T>
 void read(const Arguments& a, HerdingParams<T>& p) {
@@ -149,7 +152,9 @@ void read(const Arguments& a, HerdingParams<T>& p) {
        a.positions("covered", "n_covered"),
        a.positions("candidates", "n_candidates"),
        a.pointer<int64_t>("positions"),
-       a.pointer<double>("gains")};
+       a.pointer<double>("gains"),
+       a.pointer<compute_t<T>>("best"),
+       a.pointer<double>("bounds")};
 }
 template <class T>
 void read(const Arguments& a, NtkParams<T>& p) {

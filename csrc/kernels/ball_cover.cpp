@@ -14,6 +14,8 @@ namespace {
 constexpr double join_speed = 16;
 
 constexpr int64_t wave_rows = 32, row_chunk = 512, log_check = 256;
+constexpr int64_t most_counted = 1024;  // candidates of a wave that is counted over all uncovered rows
+constexpr int64_t only_a_bound = -1;    // instead of how much of the log a gain accounts for
 
 template <class T>
 struct Layout {
@@ -25,7 +27,7 @@ struct Layout {
   MaxTree<double> bound; // (n,) upper bound on the gain, exact as of `seen`; -inf: no candidate, picked, or in the wave
   int64_t* members;      // rows of the join
   int64_t* covered_log;  // (n,)
-  int64_t* seen;         // (n,) entries of the log accounted for
+  int64_t* seen;         // (n,) entries of the log accounted for, or only_a_bound
   uint8_t* hit;          // (n,)
   int64_t* work_counts;  // (threads, columns of a block)
   Join<T> join;
@@ -46,13 +48,15 @@ struct Layout {
   static int64_t block_columns(int64_t d) { return round_up(b_block<Filter>(d), Filter::cols); }
 };
 
-// Counts, for every row of a self-join, the uncovered rows inside its ball (the row itself is added by the caller).
+// Counts, for every row of a self-join, the uncovered rows inside its ball (the row itself is added by the caller); or, for
+// the columns of a join of uncovered rows with them, only that.
 template <class T>
 struct Counter {
   const BallCoverParams<T>& p;
   Layout<T>& s;
   float inside, outside;  // Euclidean, scaled: surely inside below, surely outside above
   float slack;
+  bool columns_only;
 
   void begin(const JoinBlock<T>& block, int worker) const {
     float* target_j = block.work + block.stride;
@@ -64,7 +68,7 @@ struct Counter {
   }
 
   void end(const JoinBlock<T>& block, int worker) const {
-    if (!block.both) return;
+    if (!block.both && !columns_only) return;
     for (int64_t j = 0; j < block.b.count; ++j)
       if (counts(worker)[j])
         __atomic_fetch_add(&s.gain[block.cols.position(block.j0 + j)], counts(worker)[j], __ATOMIC_RELAXED);
@@ -99,7 +103,7 @@ struct Counter {
           if (target_i > 0) ++column_counts[j + lane];
         }
       }
-      if (found) __atomic_fetch_add(&s.gain[i], found, __ATOMIC_RELAXED);
+      if (found && !columns_only) __atomic_fetch_add(&s.gain[i], found, __ATOMIC_RELAXED);
     }
   }
 };
@@ -113,15 +117,18 @@ struct Greedy {
   const Control& control;
   int64_t n = p.X.rows, n_candidates = p.candidates.data ? p.candidates.size : n;
   RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
+  Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
   int64_t logged = 0, picked = 0;
   double spent = 0;  // pairs compared since the last join
   int64_t reached = -1;  // largest gain known to be reached by an up-to-date candidate
-  int64_t wave[wave_rows] = {}, wave_gain[wave_rows] = {}, wave_size = 0;
+  int64_t wave[most_counted] = {}, wave_gain[wave_rows] = {}, wave_size = 0;
+  int64_t next_counted = wave_rows;  // how many candidates the next wave that is counted takes
+  bool counting = false;             // the gains of the wave are counted over all uncovered rows, not by the log
 
   bool start() {
     for (int64_t i = 0; i < n; ++i) {
       s.gain[i] = 0;
-      s.uncovered[i] = 1;
+      s.uncovered[i] = !(p.is_covered && p.is_covered[i]);
       s.hit[i] = 0;
       s.bound.values()[i] = MaxTree<double>::none();
     }
@@ -165,6 +172,39 @@ struct Greedy {
     if (size) settle();
   }
 
+  Counter<T> counter(bool columns_only) const {
+    const double radius = __builtin_sqrt(p.sqradius) * static_cast<double>(frame.scale);
+    const double inside = radius * (1 - 0x1p-20), outside = radius * (1 + 0x1p-20);
+    return {p, s, static_cast<float>(inside), static_cast<float>(outside), filter_slack(p.X.cols), columns_only};
+  }
+
+  // Uncovered rows into s.members; how many.
+  int64_t list_uncovered() {
+    int64_t size = 0;
+    for (int64_t i = 0; i < n; ++i)
+      if (s.uncovered[i]) s.members[size++] = i;
+    return size;
+  }
+
+  // What calls before this one have left is enough where it bounds the gains of most candidates; else a join counts them all.
+  bool first_bounds() {
+    int64_t known = 0;
+    for (int64_t c = 0; p.bounds && c < n_candidates; ++c) known += p.bounds[candidates.position(c)] >= 0;
+    if (2 * known <= n_candidates) {
+      if (!first_gains()) return false;
+      take_gains();
+      return true;
+    }
+    const int64_t most = list_uncovered();
+    for (int64_t c = 0; c < n_candidates; ++c) {
+      const int64_t i = candidates.position(c), bound = p.bounds[i];
+      s.bound.values()[i] = static_cast<double>(bound >= 0 && bound < most ? bound : most);
+      s.seen[i] = only_a_bound;
+    }
+    s.bound.build();
+    return true;
+  }
+
   // The join runs over candidates and uncovered rows together, unless the candidates are so few that all pairs with
   // them are less work than the triangle.
   bool first_gains() {
@@ -174,19 +214,13 @@ struct Greedy {
       if (s.uncovered[i] || open(i)) s.members[n_members++] = i;
     }
     const RowList<T> members = {p.X, s.members};
-    const Frame<T> frame = make_frame(members, n_members, s.origin, s.mean);
-    const double radius = __builtin_sqrt(p.sqradius) * static_cast<double>(frame.scale);
-    const double inside = radius * (1 - 0x1p-20), outside = radius * (1 + 0x1p-20);
-    Counter<T> counter = {p, s, static_cast<float>(inside), static_cast<float>(outside), filter_slack(p.X.cols)};
+    Counter<T> count = counter(false);
     if (2.0 * static_cast<double>(n_candidates) * static_cast<double>(n_targets) >=
         static_cast<double>(n_members) * static_cast<double>(n_members)) {
       const int64_t whole[2] = {0, n_members};
-      return s.join.run_self(members, whole, frame, control, counter, 0, 0.5);
+      return s.join.run_self(members, whole, frame, control, count, 0, 0.5);
     }
-    int64_t size = 0;
-    for (int64_t i = 0; i < n; ++i)
-      if (s.uncovered[i]) s.members[size++] = i;
-    return s.join.run(candidates, n_candidates, members, size, frame, control, counter, 0, 0.5);
+    return s.join.run(candidates, n_candidates, members, list_uncovered(), frame, control, count, 0, 0.5);
   }
 
   void take_gains() {
@@ -208,19 +242,22 @@ struct Greedy {
   }
 
   bool open(int64_t i) const { return s.bound[i] >= 0; }  // a candidate that is not picked
-  bool up_to_date(int64_t i) const { return s.seen[i] == logged; }
+  bool up_to_date(int64_t i) const { return s.seen[i] == logged || s.bound[i] == 0; }  // 0 cannot fall
 
+  // Stale candidates of the largest bounds, of one kind.
   void take_wave() {
-    for (wave_size = 0; wave_size < wave_rows; ++wave_size) {
+    counting = s.seen[s.bound.top()] == only_a_bound;
+    const int64_t most = counting ? next_counted : wave_rows;
+    for (wave_size = 0; wave_size < most; ++wave_size) {
       const int64_t i = s.bound.top();
-      if (!open(i)) break;
+      if (!open(i) || (s.seen[i] == only_a_bound) != counting) break;
       const int64_t gain = static_cast<int64_t>(s.bound[i]);
       if (up_to_date(i)) {
         reached = at_least(reached, gain);
         break;
       }
       wave[wave_size] = i;
-      wave_gain[wave_size] = gain;
+      if (!counting) wave_gain[wave_size] = gain;
       s.bound.set(i, MaxTree<double>::none());
     }
   }
@@ -247,12 +284,29 @@ struct Greedy {
       __atomic_store_n(&reached, gain, __ATOMIC_RELAXED);
   }
 
+  // Waves grow while bounds are all there is: whatever its size, the uncovered rows are read once for each.
+  bool count_wave(double done) {
+    const int64_t n_targets = list_uncovered();
+    const RowList<T> targets = {p.X, s.members}, counted = {p.X, wave};
+    for (int64_t w = 0; w < wave_size; ++w) s.gain[wave[w]] = 0;
+    spent += static_cast<double>(wave_size) * static_cast<double>(n_targets) / join_speed;
+    next_counted = at_most(2 * next_counted, most_counted);
+    Counter<T> count = counter(true);
+    if (!s.join.run(targets, n_targets, counted, wave_size, frame, control, count, done, done)) return false;
+    for (int64_t w = 0; w < wave_size; ++w) {
+      s.seen[wave[w]] = logged;
+      s.bound.set(wave[w], static_cast<double>(s.gain[wave[w]] + s.uncovered[wave[w]]));
+    }
+    return true;
+  }
+
   bool update_wave() {
     if (spent > static_cast<double>(n) * static_cast<double>(n_candidates) / join_speed) return recount();
     take_wave();
+    const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
+    if (counting) return count_wave(done);
     for (int64_t w = 0; w < wave_size; ++w) spent += static_cast<double>(logged - s.seen[wave[w]]);
     const auto update = [&](int64_t w, int) { catch_up(w); };
-    const double done = 0.5 + 0.5 * static_cast<double>(picked) / static_cast<double>(p.batch_size);
     if (!parallel_for(control, wave_size, update, done, done)) return false;
     for (int64_t w = 0; w < wave_size; ++w) s.bound.set(wave[w], static_cast<double>(wave_gain[w]));
     return true;
@@ -267,6 +321,15 @@ struct Greedy {
     reached = -1;
     return gain <= 0 || cover(rows[best], true);
   }
+
+  // For the calls after this one. What a pick would add is covered now.
+  void hand_on() const {
+    for (int64_t i = 0; p.is_covered && i < n; ++i) p.is_covered[i] = !s.uncovered[i];
+    for (int64_t c = 0; p.bounds && picked && c < n_candidates; ++c) {
+      const int64_t i = candidates.position(c);
+      p.bounds[i] = open(i) ? static_cast<int64_t>(s.bound[i]) : 0;
+    }
+  }
 };
 
 }  // namespace
@@ -280,17 +343,17 @@ int64_t ball_cover_scratch(const BallCoverParams<T>& p, int threads) {
 
 template <Isa isa, class T>
 bool ball_cover(const BallCoverParams<T>& p, void* scratch, const Control& control) {
-  if (p.batch_size == 0) return true;
+  if (p.batch_size == 0 && !p.is_covered) return true;
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
   Greedy<T> greedy = {p, s, control};
-  if (!greedy.start() || !greedy.first_gains()) return false;
-  greedy.take_gains();
+  if (!greedy.start() || (p.batch_size > 0 && !greedy.first_bounds())) return false;
   while (greedy.picked < p.batch_size) {
     while (!greedy.up_to_date(s.bound.top()))
       if (!greedy.update_wave()) return false;
     if (!greedy.pick_top()) return false;
   }
+  greedy.hand_on();
   return true;
 }
 

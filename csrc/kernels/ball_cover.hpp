@@ -10,6 +10,9 @@
 //
 // Numerics: |x - y|^2 is a sum of squared differences in compute_t<T>, compared with sqradius in double; low-precision
 // inner products decide only pairs that their error bound leaves no doubt about.
+// Carried (is_covered, bounds, both or neither): which rows the calls before this one have covered, and for every row an upper
+// bound on its gain. `covered` then lists only what is new since; on return, covered rows and picks of this call are taken in.
+// The picks and gains are those of a call that carries nothing and is given everything in `covered`.
 // Idea (CPU): one self-join counts the first gains. Gains only fall, and only by rows covered since: each candidate
 // remembers how much of the list of covered rows it has accounted for and catches up only when its bound is the
 // largest. Memory: O(n); the neighbourhood graph never exists.
@@ -27,6 +30,8 @@ struct BallCoverParams {
   Positions candidates;     // data == nullptr: all rows
   int64_t* positions;       // (batch_size,) out
   int64_t* gains;           // (batch_size,) out
+  uint8_t* is_covered;      // (n,) in and out, or nullptr
+  int64_t* bounds;          // (n,) in and out, -1: not known; or nullptr
 };
 
 }  // namespace pyal

@@ -212,13 +212,13 @@ struct Greedy {
 
   bool start() {
     for (int64_t i = 0; i < n; ++i) {
-      s.m[i] = 0;
+      s.m[i] = p.best ? p.best[i] : V(0);
       s.weight[i] = p.weights ? static_cast<float>(p.weights[i] * (1 + 0x1p-20)) : 1.0f;
       s.seen[i] = 0;
       s.exact[i] = 0;
     }
     for (int64_t c = 0; c < p.covered.size; ++c)
-      if (!cover(row(p.X, p.covered.data[c]), false)) return false;
+      if (!cover(row(p.X, p.covered.data[c]), nullptr)) return false;
     return true;
   }
 
@@ -239,18 +239,21 @@ struct Greedy {
     }
   }
 
-  // Raises m by the kernel values of `center`.
-  bool cover(const T* center, bool log) {
+  // Raises m by the kernel values of `center`, and tells what that gained where it is a pick.
+  bool cover(const T* center, double* gain) {
     const auto similarity = [&](int64_t item, int) {
       V buffer[row_chunk];
       const int64_t begin = item * row_chunk, count = at_most(row_chunk, n - begin);
       kernel_rows(&center, 1, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
       std::memcpy(s.similarity + begin, buffer, static_cast<size_t>(count) * sizeof(V));
+      if (gain) s.parts[item] = gain_over_rows(buffer, begin, count);
     };
-    if (!parallel_for(control, (n + row_chunk - 1) / row_chunk, similarity)) return false;
+    const int64_t chunks = (n + row_chunk - 1) / row_chunk;
+    if (!parallel_for(control, chunks, similarity)) return false;
+    for (int64_t item = 0; gain && item < chunks; ++item) *gain += s.parts[item];
     for (int64_t i = 0; i < n; ++i)
       if (s.similarity[i] > s.m[i]) {
-        if (log) s.log[logged++ % n] = {i, s.m[i], s.similarity[i]};
+        if (gain) s.log[logged++ % n] = {i, s.m[i], s.similarity[i]};
         s.m[i] = s.similarity[i];
       }
     return true;
@@ -276,12 +279,20 @@ struct Greedy {
     return comparable<V>(s.joined[i] * join_margin + weight(i) * (1 - static_cast<double>(s.m[i])));
   }
 
+  // What calls before this one have left is enough where it bounds the gains of most candidates; else a join bounds them all.
   bool first_bounds() {
-    if (!join(0, 0.4)) return false;
+    int64_t known = 0;
+    for (int64_t c = 0; p.bounds && c < n_candidates; ++c) known += p.bounds[candidates.position(c)] >= 0;
+    const bool carried = 2 * known > n_candidates;
+    if (!carried && !join(0, 0.4)) return false;
+    double most = 0;
+    for (int64_t i = 0; carried && i < n; ++i) most += weight(i) * (1 - static_cast<double>(s.m[i]));
+    most = comparable<V>(most * join_margin);
     for (int64_t i = 0; i < n; ++i) s.bound.values()[i] = MaxTree<double>::none();
     for (int64_t c = 0; c < n_candidates; ++c) {
       const int64_t i = candidates.position(c);
-      s.bound.values()[i] = s.value[i] = bound_of(i);
+      const double bound = !carried ? bound_of(i) : p.bounds[i] >= 0 ? p.bounds[i] : most;
+      s.bound.values()[i] = s.value[i] = bound;
     }
     s.bound.build();
     return true;
@@ -426,11 +437,22 @@ struct Greedy {
   bool pick_top() {
     const int64_t best = s.bound.top();
     p.positions[picked] = best;
-    p.gains[picked] = s.bound[best] > 0 ? s.value[best] / static_cast<double>(n) : 0;
+    const bool gains = s.bound[best] > 0;
     s.bound.set(best, MaxTree<double>::none());
-    ++picked;
     reached = -1;
-    return cover(rows[best], true);
+    double gain = 0;
+    if (!cover(rows[best], &gain)) return false;
+    p.gains[picked++] = gains ? gain / static_cast<double>(n) : 0;
+    return true;
+  }
+
+  // For the calls after this one. What a pick would add is covered now.
+  void hand_on() const {
+    if (p.best) std::memcpy(p.best, s.m, static_cast<size_t>(n) * sizeof(V));
+    for (int64_t c = 0; p.bounds && picked && c < n_candidates; ++c) {
+      const int64_t i = candidates.position(c);
+      p.bounds[i] = open(i) ? s.bound[i] : 0;
+    }
   }
 };
 
@@ -445,11 +467,11 @@ int64_t herding_scratch(const HerdingParams<T>& p, int threads) {
 
 template <Isa isa, class T>
 bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
-  if (p.batch_size == 0) return true;
+  if (p.batch_size == 0 && !p.best) return true;
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
   Greedy<T> greedy = {p, s, control};
-  if (!greedy.start() || !greedy.first_bounds()) return false;
+  if (!greedy.start() || (p.batch_size > 0 && !greedy.first_bounds())) return false;
   while (greedy.picked < p.batch_size) {
     while (!greedy.settled(s.bound.top())) {
       const bool join_pays = greedy.spent > greedy.join_cost;
@@ -457,6 +479,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
     }
     if (!greedy.pick_top()) return false;
   }
+  greedy.hand_on();
   return true;
 }
 

@@ -51,6 +51,14 @@ struct Greedy {
   int64_t recent() const { return picked - first_recent; }
   RowList<T> picks() const { return {p.X, p.positions}; }
 
+  // Brings what is carried down to the distances to the rows covered since, for all rows. False: stopped early.
+  bool carry() {
+    const RowList<T> rows = {p.X, nullptr}, covered = {p.X, p.covered.data};
+    frame = make_frame(rows, p.X.rows, s.origin, s.mean);
+    return !p.covered.size ||
+           s.nearest.run(rows, p.X.rows, covered, p.covered.size, frame, p.coverage, nullptr, nullptr, control);
+  }
+
   // Brings all bounds down to the distances to some of the centres.
   bool lower_all(const RowList<T>& centers, int64_t count) {
     V* bound = s.bound.values();
@@ -62,12 +70,17 @@ struct Greedy {
 
   bool begin() {
     V* bound = s.bound.values();
-    for (int64_t i = 0; i < s.n; ++i) bound[i] = static_cast<V>(__builtin_inf());
-    const RowList<T> covered = {p.X, p.covered.data};
-    frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);
-    if (p.covered.size && !lower_all(covered, p.covered.size)) return false;
+    const V infinity = static_cast<V>(__builtin_inf());
+    if (p.coverage && !carry()) return false;
+    if (p.batch_size == 0) return true;
+    for (int64_t i = 0; i < s.n; ++i) bound[i] = p.coverage ? p.coverage[candidates.position(i)] : infinity;
+    if (!p.coverage) {
+      const RowList<T> covered = {p.X, p.covered.data};
+      frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);
+      if (p.covered.size && !lower_all(covered, p.covered.size)) return false;
+    }
     // The first pick may be fixed, by `start` or by the rule where nothing is covered: all at +inf, the lowest candidate.
-    if (p.start >= 0 || !p.covered.size) {
+    if (p.start >= 0 || bound[0] == infinity) {
       int64_t first = 0;
       if (p.start >= 0)
         while (candidates.position(first) != p.start) ++first;
@@ -167,7 +180,7 @@ int64_t k_center_greedy_scratch(const KCenterGreedyParams<T>& p, int threads) {
 
 template <Isa isa, class T>
 bool k_center_greedy(const KCenterGreedyParams<T>& p, void* scratch, const Control& control) {
-  if (p.batch_size == 0) return true;
+  if (p.batch_size == 0 && !p.coverage) return true;
   Arena arena(scratch);
   Layout<T> s(p, control.threads, arena);
   Greedy<T> greedy = {p, s, control};

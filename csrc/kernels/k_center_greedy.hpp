@@ -11,6 +11,8 @@
 // Idea (CPU): m only falls, so a stale m is an upper bound. Each row keeps its m and how many centres it has seen; only
 // when stale rows have the largest bounds are they compared with the centres that they have missed: a filter in low
 // precision first, then sums of squares for what may be nearer than m. Exact; most rows are visited a few times in all.
+// Carried (coverage): m of all n rows by what calls before this one covered. `covered` then lists only what is new since, and
+// m is brought down by it for every row, a candidate or not; the picks of this call are left out, they may yet be given back.
 // Memory: O(n) for bounds, and the latest picks, 2048 at most, packed for the filter.
 #pragma once
 #include "../storage.hpp"
@@ -26,6 +28,7 @@ struct KCenterGreedyParams {
   int64_t start;            // position of the first pick, or -1
   int64_t* positions;       // (batch_size,) out, in the order picked
   compute_t<T>* sqradius;   // (batch_size,) out
+  compute_t<T>* coverage;   // (n,) in and out, +inf where nothing is covered; nullptr: nothing is carried
 };
 
 }  // namespace pyal

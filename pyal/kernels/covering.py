@@ -6,10 +6,77 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pyal.arrays import empty, first_few, number, on_device, size, vector
+from pyal.arrays import as_numpy, as_positions, empty, first_few, number, on_device, size, vector
 from pyal.kernels.launcher import launch
-from pyal.kernels.matrices import greedy, value_dtype
+from pyal.kernels.matrices import Greedy, greedy, subset, value_dtype
+
+# What a kernel carries, (n,) each: the value where nothing is covered, and the type (None: that of squared distances).
+_CARRIED: dict[str, dict[str, tuple[float, str | None]]] = {
+    "k_center_greedy": {"coverage": (np.inf, None)},
+    "ball_cover": {"is_covered": (0, "uint8"), "bounds": (-1, "int64")},
+    "herding": {"best": (0, None), "bounds": (-1, "float64")},
+}
+_TAKE_PICKS_IN = {"ball_cover", "herding"}  # into what they carry, as if the next covered_by were certain to have them
+
+
+class Carried:
+    """What a kernel of coverage hands from one call to the next, so that what is covered already costs nothing again.
+
+    A loop gives the same object to the calls of all its rounds. Picks and gains are those of calls without it; a later
+    round costs less than the first. Where covered_by lacks a row that has been accounted for, or where kernel, X or an
+    option is not that of the call before, it starts afresh. X itself must not have changed. Memory: O(n).
+
+    rows: ascending positions that are accounted for.
+
+    >>> carried = Carried()
+    >>> k_center_greedy([[0.0], [1.0], [9.0]], 1, covered_by=[0], carried=carried)[0].tolist(), carried.rows.tolist()
+    ([2], [0])
+    """
+
+    def __init__(self) -> None:
+        self.rows: NDArray[np.int64] = np.empty(0, np.int64)
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._of: tuple[Any, ...] = ()  # what the arrays were made for
+        self._lent: tuple[Any, ...] = ()
+
+    def lend(self, kernel: str, asked: Greedy, covered: NDArray[np.int64], options: tuple[Any, ...]) -> dict[str, Any]:
+        """The fields of a call: what is carried, and of `covered` what is new. `keep` follows when it has returned."""
+        X = asked.X
+        of = (kernel, X.address, X.n, X.d, X.dtype, X.factor is None, *options)
+        if of != self._of or not np.isin(self.rows, covered, assume_unique=True).all():
+            self.rows = np.empty(0, np.int64)
+            self._arrays = {
+                name: np.full(X.n, value, dtype or value_dtype(X)) for name, (value, dtype) in _CARRIED[kernel].items()
+            }
+        new, n_new = subset(np.setdiff1d(covered, self.rows, assume_unique=True), X, "covered_by")
+        self._of = ()  # an interrupted kernel leaves nothing to go on from
+        self._lent = of
+        return {"covered": new, "n_covered": n_new, **self._arrays}
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """The kernel has returned, and what is carried accounts for these rows."""
+        self._of, self.rows = self._lent, rows
+
+
+def _launch(
+    kernel: str,
+    asked: Greedy,
+    covered_by: Any,
+    carried: Carried | None,
+    options: tuple[Any, ...],
+    n_jobs: int | None,
+    **arguments: Any,
+) -> None:
+    """Runs a greedy kernel with what is carried; `options` are those of its arguments that this depends on."""
+    fields = asked.fields | dict.fromkeys(_CARRIED[kernel])
+    if carried is None or asked.X.device != "cpu":
+        launch(kernel, asked.X, n_jobs, **fields, **arguments)
+        return
+    covered = np.empty(0, np.int64) if covered_by is None else as_positions(covered_by, asked.X.n, "covered_by")
+    launch(kernel, asked.X, n_jobs, **fields | carried.lend(kernel, asked, covered, options), **arguments)
+    carried.keep(np.union1d(covered, as_numpy(asked.positions, "positions")) if kernel in _TAKE_PICKS_IN else covered)
 
 
 def k_center_greedy(
@@ -19,6 +86,7 @@ def k_center_greedy(
     covered_by: Any = None,
     candidates: Any = None,
     start: int | None = None,
+    carried: Carried | None = None,
     n_jobs: int | None = None,
 ) -> tuple[Any, Any]:
     """Farthest-first traversal: (positions (b,), sqradius (b,)) in the order picked.
@@ -30,6 +98,7 @@ def k_center_greedy(
 
     batch_size: b, at most the number of candidates.
     start: position of the first pick. None: the rule picks it, or the lowest candidate where nothing is covered.
+    carried: what earlier calls on this X have handed on (CPU), for calls that cover more and more.
 
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
@@ -42,12 +111,19 @@ def k_center_greedy(
         if chosen is not None and first not in chosen:
             raise ValueError(f"start must be one of the candidates; got {first}")
     sqradius = empty((b,), value_dtype(X), X.device)
-    launch("k_center_greedy", X, n_jobs, **asked.fields, start=first, sqradius=sqradius)
+    _launch("k_center_greedy", asked, covered_by, carried, (), n_jobs, start=first, sqradius=sqradius)
     return asked.positions, sqradius
 
 
 def ball_cover(
-    X: Any, batch_size: int, radius: float, *, covered_by: Any = None, candidates: Any = None, n_jobs: int | None = None
+    X: Any,
+    batch_size: int,
+    radius: float,
+    *,
+    covered_by: Any = None,
+    candidates: Any = None,
+    carried: Carried | None = None,
+    n_jobs: int | None = None,
 ) -> tuple[Any, Any]:
     """Greedy maximum coverage by balls: (positions (b,), gains (b,)) (ProbCover, Yehuda et al. 2022, arXiv:2205.11320).
 
@@ -58,6 +134,7 @@ def ball_cover(
 
     batch_size: b, at most the number of candidates.
     radius: of the balls, above 0.
+    carried: what earlier calls on this X with this radius have handed on (CPU), for calls that cover more and more.
 
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
@@ -67,7 +144,7 @@ def ball_cover(
     gains = empty((b,), "int64", X.device)
     reach = number(radius, "radius", infinite=True)
     sqradius = max(reach * reach, sys.float_info.min)  # a square that vanishes would not even cover equal rows
-    launch("ball_cover", X, n_jobs, **asked.fields, sqradius=sqradius, gains=gains)
+    _launch("ball_cover", asked, covered_by, carried, (sqradius,), n_jobs, sqradius=sqradius, gains=gains)
     return asked.positions, gains
 
 
@@ -79,6 +156,7 @@ def herding(
     weights: Any = None,
     covered_by: Any = None,
     candidates: Any = None,
+    carried: Carried | None = None,
     n_jobs: int | None = None,
 ) -> tuple[Any, Any]:
     """Greedy kernel coverage: (positions (b,), gains (b,) float64) (MaxHerding, Bae et al. 2024, arXiv:2407.12212).
@@ -89,19 +167,24 @@ def herding(
     batch_size: b, at most the number of candidates.
     bandwidth: a Euclidean distance (not squared), above 0.
     weights: (n,), at least 0, what the rows count. None: all rows count alike.
+    carried: what earlier calls on this X with this bandwidth and these weights have handed on (CPU), for calls that
+        cover more and more.
 
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]
     """
     asked = greedy(X, batch_size, covered_by, candidates)
     X, b = asked.X, asked.batch_size
+    options: tuple[Any, ...] = (number(bandwidth, "bandwidth"),)
     if weights is not None:
         weights = vector(weights, X.n, "weights", "iufb", "float64")
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
         if bad.size:
             raise ValueError(f"weights must be finite and not negative; got {weights[bad[0]]} at {first_few(bad)}")
         largest = float(weights.max())
-        weights = on_device(weights / largest if largest > 0 else weights, X.device)
+        weights = weights / largest if largest > 0 else weights
+        options += (weights.tobytes(),)
+        weights = on_device(weights, X.device)
     gains = empty((b,), "float64", X.device)
-    launch("herding", X, n_jobs, **asked.fields, bandwidth=number(bandwidth, "bandwidth"), weights=weights, gains=gains)
+    _launch("herding", asked, covered_by, carried, options, n_jobs, bandwidth=options[0], weights=weights, gains=gains)
     return asked.positions, gains if weights is None else gains * largest
