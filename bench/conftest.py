@@ -12,8 +12,8 @@ from typing import Any
 
 import measure
 import pytest
+from peers import Peer
 from pools import Pool, make_pool
-from registry import Peer
 
 for variable in measure.THREAD_VARIABLES:  # before the libraries read them
     os.environ[variable] = str(measure.threads())

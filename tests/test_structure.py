@@ -104,7 +104,8 @@ def kernel_blanks(root: Path) -> list[str]:
     }
     public = reached(root)
     bindings = text(root / "csrc/bind/kernels.hpp")
-    benches = [p.stem.removeprefix("test_bench_") + " " + text(p) for p in (root / "bench").glob("test_bench_*.py")]
+    files = (root / "bench/kernels").glob("test_bench_*.py")
+    benches = [path.stem.removeprefix("test_bench_") + " " + text(path) for path in files]
     blanks = [] if stems else ["csrc/kernels has no kernels"]
     for stem in stems:
         files = [f"csrc/kernels/{stem}{suffix}" for suffix in (".hpp", ".cpp", ".cu")]
@@ -115,7 +116,7 @@ def kernel_blanks(root: Path) -> list[str]:
             f"csrc/bind/every_kernel.hpp does not list {stem}": stem in params,
             f"csrc/bind/kernels.hpp does not read what {stem} is given": f" {params.get(stem)}<T>& p)" in bindings,
             f"no public function of pyal/kernels reaches {stem}": stem in public,
-            f"no bench/test_bench_*.py names {stem}": any(word.search(bench) for bench in benches),
+            f"no bench/kernels/test_bench_*.py names {stem}": any(word.search(bench) for bench in benches),
         }
         blanks += [blank for blank, full in filled.items() if not full]
     return blanks

@@ -40,7 +40,7 @@ def test_every_other_blank_is_named(copy):
         "csrc/bind/every_kernel.hpp does not list farthest",
         "csrc/bind/kernels.hpp does not read what farthest is given",
         "no public function of pyal/kernels reaches farthest",
-        "no bench/test_bench_*.py names farthest",
+        "no bench/kernels/test_bench_*.py names farthest",
     ]
 
 

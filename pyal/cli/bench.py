@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     for package in ("pytest", "pytest_benchmark"):
         if importlib.util.find_spec(package) is None:
             raise RuntimeError(f"the benchmarks need {package.replace('_', '-')}: pip install 'pyal[bench]'")
-    command = [sys.executable, "-m", "pytest", str(folder), "--benchmark-only", "-q"]
+    # -o addopts=: those of the tests run several at a time, on cores that the next call is timed on
+    command = [sys.executable, "-m", "pytest", "kernels", "--benchmark-only", "-q", "-o", "addopts="]
     command += ["-k", arguments.only] if arguments.only else []
     if arguments.json:
         files.check_writable(arguments.json, force=False)
@@ -38,13 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
             if value < 1:
                 raise ValueError(f"--{name.rsplit('_', 1)[1].lower()} must be at least 1; got {value}")
             environment[name] = str(value)
-    return subprocess.run(command, cwd=folder.parent, env=environment).returncode
+    # Started in bench/: python -m imports from where it is started, and in the checkout lies pyal without its core.
+    return subprocess.run(command, cwd=folder, env=environment).returncode
 
 
 def _bench_folder() -> Path:
     """bench/ beside the package of a source checkout, or under the current folder."""
     for root in (Path(__file__).resolve().parents[2], Path.cwd()):
-        if any((root / "bench").glob("test_bench_*.py")):
+        if any((root / "bench/kernels").glob("test_bench_*.py")):
             return root / "bench"
     raise FileNotFoundError(
         errno.ENOENT,

@@ -20,7 +20,7 @@ from data import blobs
 import pyal
 from pyal import files
 from pyal.arrays import labeled_positions
-from pyal.cli import bench, demo
+from pyal.cli import demo
 from pyal.cli.command_line import COMMANDS
 from pyal.kernels import cuda_build
 
@@ -338,27 +338,3 @@ def test_demo(capsys, monkeypatch):
     assert shown == ["random", *demo.STRATEGIES]
     assert "pyal-demo.png exists" in refused(capsys, "demo")
     assert "--seeds must be at least 1" in refused(capsys, "demo", "--seeds", "0", "-o", "other.png")
-
-
-def test_bench_runs_the_suite(capsys, monkeypatch):
-    called = {}
-
-    def fake(command, **options):
-        called.update(options, command=command)
-        return subprocess.CompletedProcess(command, 0)
-
-    Path("bench").mkdir()
-    Path("bench/test_bench_x.py").touch()
-    monkeypatch.setattr(bench, "__file__", str(Path("pyal/cli/bench.py").resolve()))
-    monkeypatch.setattr(subprocess, "run", fake)
-    pytest.importorskip("pytest_benchmark")
-    assert run(capsys, "bench", "--rows", "100", "--dim", "8", "-k", "knn", "--json", "out.json")[0] == 0
-    assert called["env"]["PYAL_BENCH_ROWS"] == "100"
-    assert called["env"]["PYAL_BENCH_DIM"] == "8"
-    assert called["command"][-3:] == ["-k", "knn", f"--benchmark-json={Path('out.json').resolve()}"]
-    assert "--rows must be at least 1" in refused(capsys, "bench", "--rows", "0")
-
-
-def test_bench_outside_of_a_checkout(capsys, monkeypatch):
-    monkeypatch.setattr(bench, "__file__", str(Path("elsewhere/pyal/cli/bench.py").resolve()))
-    assert "source checkout" in refused(capsys, "bench")

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peers_ntk import peers_of
+from peers import Peer, peers_of
 from pools import Pool, make_pool
-from registry import Peer
 
 from pyal import kernels
 from pyal.arrays import Matrix

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from objectives import badge_potential, nearest_sqdist
-from peers import peers_of
+from peers import Peer, peers_of
+from peers.objectives import badge_potential, nearest_sqdist
 from pools import Pool
-from registry import Peer
 
 from pyal import kernels
 

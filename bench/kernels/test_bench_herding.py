@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from objectives import nearest_sqdist, same_picks
-from peers import peers_of
+from peers import Peer, peers_of
+from peers.objectives import nearest_sqdist, same_picks
 from pools import Pool
-from registry import Peer
 
 from pyal import kernels
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from peers import Peer
 from pools import Pool
-from registry import Peer
 
 import pyal
 from pyal.heads.closed_form import ClosedFormSoftmax

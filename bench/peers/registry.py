@@ -7,6 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -33,9 +37,16 @@ class Peer:
 PEERS: list[Peer] = []
 
 
+def peers_of(kernel: str) -> list[Peer]:
+    """The peers that stand against it."""
+    return [p for p in PEERS if p.kernel == kernel]
+
+
 def peer(
     kernel: str, name: str, *modules: str, package: str = "", max_rows: int | None = None, note: str = ""
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Lists a function as the peer `name` of `kernel`; modules: what it imports, package: what brings them."""
+
     def register(call: Callable[..., Any]) -> Callable[..., Any]:
         PEERS.append(Peer(kernel, name, call, modules, package, max_rows, note))
         return call

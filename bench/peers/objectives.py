@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from peers.registry import Array
 
 
 def sqdist_blocks(X: Array, Y: Array) -> Iterator[tuple[slice, Array]]:

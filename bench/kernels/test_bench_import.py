@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from registry import Peer
+from peers import Peer
 
 
 def import_in_fresh_process(module: str) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from peers import Peer
 from pools import make_pool
-from registry import Peer
 
 from pyal.heads.closed_form import ClosedFormSoftmax
 from pyal.heads.probes import LinearHead

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peers import faiss_knn, peers_of
+from peers import Peer, peers_of
+from peers.neighbours import faiss_knn
 from pools import Pool
-from registry import Peer
 
 import pyal
 

@@ -1,16 +1,12 @@
-"""The peers of the neural tangent kernel and of looking ahead with it; the others stand in peers.py."""
+"""Neural tangent kernels, and looking ahead with them."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from peers import Array, peers_of
-from registry import peer
 
-__all__ = ["peers_of"]
-
-# The neural tangent kernel
+from peers.registry import Array, peer
 
 
 @peer("ntk", "numpy", max_rows=10_000, note="stores three matrices of N x N")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from registry import Peer
+from peers import Peer
 
 from pyal import kernels
 

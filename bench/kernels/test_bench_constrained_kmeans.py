@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peers import peers_of
+from peers import Peer, peers_of
 from pools import Pool
-from registry import Peer
 
 from pyal import kernels
 
