@@ -1,67 +1,34 @@
 """Every strategy on embeddings of real images, from 20 to 200 labels: accuracy, seconds and memory.
 
-    PYAL_DATA=... python bench/real_data.py [--quick]
-
-The pools are the whole training sets of FashionMNIST and CIFAR-10 (60,000 and 50,000 rows of 128 columns). Strategies
-that need no model pick 20, then 30, 50 and 100 more with their own picks labelled. Those that need probabilities, and
-the random control, all start from the same 20 random labels and are given the probabilities of the current classifier,
-a logistic regression; its accuracy on the test set is reported. The table goes to the screen, everything to JSON.
+The pools are the training sets of FashionMNIST and CIFAR-10 (60,000 and 50,000 rows of 128 columns). Strategies that
+need no model pick 20 rows, then 30, 50 and 100 more with their own picks labelled. Those that need probabilities, and
+the random control, start from the same 20 random labels and are given the probabilities of the current classifier, a
+logistic regression, whose accuracy on the test set is reported. Rows are normalised (metric="cosine") for the
+strategies whose sources do so.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.util
-import json
-import os
-import shlex
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import measure
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from studies import embeddings
+from studies.embeddings import Array
 
 import pyal
 
-Array = NDArray[Any]
-
+OPTIONS = ("seeds", "rows", "strategies", "sets", "metric")
+QUICK = {"seeds": 1, "rows": 5000}
 BUDGETS = (20, 50, 100, 200)
-DATA_SETS = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR-10"}
 # Run besides the defaults: the purity heuristic of ProbCover picks a radius far below the authors' own on these data.
 VARIANTS: dict[str, list[dict[str, Any]]] = {"probcover": [{"delta": 0.75}]}
 RAW = ("coreset", "random")  # as their sources have it; the other strategies that look at distances normalise the rows
-RESULTS = Path(__file__).resolve().parent / "results" / "real_data.json"
-
-
-def labels_of(folder: Path, name: str) -> dict[str, Array]:
-    """train and test labels; unpacked once and kept in the temporary folder."""
-    kept = Path(tempfile.gettempdir()) / f"pyal-labels-{name}.npz"
-    if not kept.exists():
-        spec = importlib.util.spec_from_file_location("load", folder / "load.py")
-        assert spec
-        assert spec.loader
-        load = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(load)
-        labels = {split: getattr(load, name)(split)[1] for split in ("train", "test")}
-        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".npz", delete=False) as part:
-            np.savez(part, **labels)
-        os.replace(part.name, kept)
-    with np.load(kept) as stored:
-        return {split: stored[split] for split in ("train", "test")}
-
-
-def read_data(folder: Path, name: str, rows: int | None) -> dict[str, Array]:
-    """X, y, X_test, y_test; float32."""
-    with np.load(folder / "features" / f"{name}.npz") as stored:
-        X, X_test = stored["train"][:rows].astype(np.float32), stored["test"].astype(np.float32)
-    labels = labels_of(folder, name)
-    return {"X": X, "y": labels["train"][:rows], "X_test": X_test, "y_test": labels["test"]}
 
 
 def fitted(X: Array, y: Array, labeled: Array) -> LogisticRegression:
@@ -110,36 +77,13 @@ def run_strategy(
     data: dict[str, Array], strategy: Any, options: dict[str, Any], metric: str, seeds: int
 ) -> dict[str, Any]:
     runs = [run_seed(data, strategy, options, metric, seed) for seed in range(seeds)]
-    named = strategy.name + "".join(f", {option}={value}" for option, value in options.items())
-    return {"strategy": named, "metric": metric, **{key: [run[key] for run in runs] for key in runs[0]}}
+    of_seeds = {key: [run[key] for run in runs] for key in runs[0]}
+    return {"strategy": named(strategy, options), "metric": metric, **of_seeds}
 
 
-def table(title: str, results: list[dict[str, Any]]) -> str:
-    """Markdown: mean and standard deviation over the seeds, first the control."""
-    head = [
-        f"{title}",
-        "metric",
-        *(f"{budget} labels" for budget in BUDGETS),
-        "first select",
-        "last select",
-        "extra memory",
-    ]
-    lines = [head, ["---"] * len(head)]
-    for result in results:
-        accuracy = np.array(result["accuracy"])
-        spread = accuracy.std(axis=0, ddof=min(1, len(accuracy) - 1))
-        seconds, extra = np.array(result["seconds"]), np.array(result["extra"])
-        lines.append(
-            [
-                result["strategy"],
-                result["metric"],
-                *(f"{mean:.3f} ± {std:.3f}" for mean, std in zip(accuracy.mean(axis=0), spread, strict=True)),
-                f"{np.median(seconds[:, 0]):.3f} s",
-                f"{np.median(seconds[:, -1]):.3f} s",
-                f"{extra.max() / 1e6:.0f} MB",
-            ]
-        )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def named(strategy: Any, options: dict[str, Any]) -> str:
+    """Its name, and the options that differ from its defaults."""
+    return strategy.name + "".join(f", {option}={value}" for option, value in options.items())
 
 
 def chosen_metric(strategy: Any, asked: str | None) -> str:
@@ -148,56 +92,17 @@ def chosen_metric(strategy: Any, asked: str | None) -> str:
     return "euclidean" if strategy.name in RAW or "proba" in strategy.needs else "cosine"
 
 
-def arguments_of(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Every strategy on embeddings of real images (PYAL_DATA).")
-    parser.add_argument(
-        "--quick", action="store_true", help="one seed, 5,000 rows, nothing written unless --out is given"
-    )
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rows", type=int, help="only the first rows of each pool")
-    parser.add_argument(
-        "--metric", choices=["euclidean", "cosine"], help="for all strategies; default: as their sources"
-    )
-    parser.add_argument("--strategies", nargs="+", metavar="NAME", help="default: all that are registered")
-    parser.add_argument("--sets", nargs="+", choices=list(DATA_SETS), default=list(DATA_SETS))
-    parser.add_argument("--out", type=Path, help=f"JSON; default: {RESULTS.relative_to(RESULTS.parents[2])}")
-    given = parser.parse_args(argv)
-    if given.quick:
-        given.seeds, given.rows = 1, given.rows or 5000
-    elif given.out is None:
-        given.out = RESULTS
-    return given
-
-
-def main(argv: list[str]) -> None:
-    given = arguments_of(argv)
-    if not os.environ.get("PYAL_DATA"):
-        sys.exit("PYAL_DATA must name the folder of the data sets")
-    folder = Path(os.environ["PYAL_DATA"])
-    measure.limit_threads()
+def run(given: argparse.Namespace, _: Path) -> dict[str, Any]:
+    """Results by data set, strategy and options: accuracies, seconds and bytes of every seed."""
     strategies = [s for s in pyal.list_strategies() if not given.strategies or s.name in given.strategies]
     strategies.sort(key=lambda s: (s.name != "random", "proba" in s.needs, s.name))
-    report: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "command": "python bench/real_data.py " + shlex.join(argv),
-        "machine": measure.machine(),
-        "budgets": BUDGETS,
-        "results": [],
-    }
-    for name in given.sets:
-        data = read_data(folder, name, given.rows)
-        results = []
+    results = []
+    for name in given.sets or ("fashion_mnist", "cifar10"):
+        data = embeddings.read(name, given.rows)
         for strategy in strategies:
             for options in [{}, *VARIANTS.get(strategy.name, [])]:
-                print(f"{DATA_SETS[name]}: {strategy.name} ...", file=sys.stderr, flush=True)
+                print(f"{name}: {named(strategy, options)} ...", file=sys.stderr, flush=True)
                 metric = chosen_metric(strategy, given.metric)
-                results.append(run_strategy(data, strategy, options, metric, given.seeds))
-        print(table(DATA_SETS[name], results), end="\n\n", flush=True)
-        report["results"] += [{"data": name, "rows": len(data["X"]), **result} for result in results]
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+                found = run_strategy(data, strategy, options, metric, given.seeds)
+                results.append({"data": name, "rows": len(data["X"]), **found})
+    return {"budgets": BUDGETS, "results": results}
