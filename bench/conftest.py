@@ -6,8 +6,10 @@ PYAL_BENCH_ROWS, PYAL_BENCH_DIM, PYAL_BENCH_THREADS, PYAL_BENCH_DATA ("iid,blobs
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import measure
@@ -136,9 +138,19 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """The command as from the checkout, without where it writes to; and no list of every round."""
+    chosen = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("PYAL_BENCH_")]
+    given = [word for word in config.invocation_params.args if not word.startswith(("--benchmark-", "--override-ini"))]
+    words = [os.path.relpath(word, config.rootpath) if Path(word).exists() else word for word in given]
+    output_json["command"] = " ".join([*chosen, "pytest", shlex.join(words)])
     for entry in output_json["benchmarks"]:
         entry["stats"].pop("data", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", 0):
+        raise pytest.UsageError("benchmarks run one at a time: pyal bench, or pytest bench/kernels -n 0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

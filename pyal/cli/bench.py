@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     for package in ("pytest", "pytest_benchmark"):
         if importlib.util.find_spec(package) is None:
             raise RuntimeError(f"the benchmarks need {package.replace('_', '-')}: pip install 'pyal[bench]'")
-    # -o addopts=: those of the tests run several at a time, on cores that the next call is timed on
-    command = [sys.executable, "-m", "pytest", "kernels", "--benchmark-only", "-q", "-o", "addopts="]
+    # The options of the tests run several at a time, on the cores that the next call is timed on.
+    command = [sys.executable, "-m", "pytest", "kernels", "--benchmark-only", "-q", "--override-ini=addopts="]
     command += ["-k", arguments.only] if arguments.only else []
     if arguments.json:
         files.check_writable(arguments.json, force=False)
