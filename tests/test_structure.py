@@ -174,7 +174,7 @@ def no_containers_per_isa(root: Path) -> list[str]:
 
 
 def cuda_rules(root: Path) -> list[str]:
-    """Device functions end in _kernel; the GPU is spoken to in two files of csrc/cuda, and the CPU is asked in isa.cpp."""
+    """Device functions end in _kernel; two files of csrc/cuda speak to the GPU, and isa.cpp asks the CPU."""
     declares = "global|device|host|shared|constant|restrict|launch_bounds|align"
     only = {
         "hardware.cuh": re.compile(rf"\b__(?!(?:{declares})__)\w+|\batomic[A-Z]\w*|\b(?:volatile|asm|extern)\b"),

@@ -1,4 +1,4 @@
-"""Classifier heads over a run that labels one row at a time: the closed form, updated, against what is fitted anew.
+"""Classifier heads over a run that labels one row at a time: the closed form, updated, against fits of all labels.
 
 Every step fits the head on the labels so far and predicts a part of the pool, as a run of an uncertainty strategy does.
 PYAL_BENCH_LABELS: how many labels the run ends with (60 by default; 500 is the run of the thesis, where AdamW took
@@ -49,7 +49,7 @@ def updated(X: np.ndarray, y: np.ndarray, last: int) -> np.ndarray:
     return proba
 
 
-def anew(make: Callable[[], Any], X: np.ndarray, y: np.ndarray, last: int) -> np.ndarray:
+def refitted(make: Callable[[], Any], X: np.ndarray, y: np.ndarray, last: int) -> np.ndarray:
     proba = None
     for i in range(FIRST, last + 1):
         proba = make().fit(X[:i], y[:i]).predict_proba(rows_to_predict(X))
@@ -59,12 +59,12 @@ def anew(make: Callable[[], Any], X: np.ndarray, y: np.ndarray, last: int) -> np
 def adamw(X: np.ndarray, y: np.ndarray, last: int) -> np.ndarray:
     """10 % of the labels for early stopping with patience 50, best weights restored."""
     options = {"selection": "best_val", "validation_fraction": 0.1, "random_state": 0}
-    return anew(partial(LinearHead, "adamw", **options), X, y, last)
+    return refitted(partial(LinearHead, optimizer="adamw", **options), X, y, last)
 
 
 PEERS = [
-    Peer("heads", "closed form, anew", partial(anew, partial(ClosedFormSoftmax, "pinv"))),
-    Peer("heads", "LinearHead AdamW, anew", adamw, ("torch",), note="another classifier; no answer to compare"),
+    Peer("heads", "closed form, refitted", partial(refitted, partial(ClosedFormSoftmax, "pinv"))),
+    Peer("heads", "LinearHead AdamW, refitted", adamw, ("torch",), note="another classifier; no answer to compare"),
 ]
 
 
@@ -74,11 +74,11 @@ def test_one_label_at_a_time(versus: Callable[..., Any], peer: Peer, d: int) -> 
     X, y = features(d)
 
     def agree(mine: Any, theirs: Any) -> str:
-        if peer.modules:  # the closed form first: updated equals anew
+        if peer.modules:  # the closed form first: updated equals refitted
             theirs = PEERS[0].call(X, y, LAST)
         difference = np.abs(mine - theirs).max()
         assert difference < 1e-6
-        return f"anew {difference:.0e}"
+        return f"refitted {difference:.0e}"
 
     work = f"{FIRST} to {LAST} labels one at a time, d={d}"
     versus("heads", work, partial(updated, X, y, LAST), peer, partial(peer.call, X, y, LAST), agree)

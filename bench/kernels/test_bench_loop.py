@@ -47,7 +47,7 @@ def by_hand(X: np.ndarray, y: np.ndarray, strategy: str, batch_size: int, number
 class Round:
     """The next round of one loop. discard() stands for the answer, so that every round has the same labels.
 
-    The round has another number each time, so that the head is fitted and the strategy's random numbers drawn anew.
+    The round has another number each time, so that the head is fitted and the strategy draws other random numbers.
     """
 
     def __init__(self, loop: pyal.Loop) -> None:
@@ -98,7 +98,7 @@ def test_round(
             return by_hand(X, y, strategy, batch_size, 0, n_jobs)
 
         def agree(mine: Any, _: Any) -> str:
-            """Random draws differ from round to round: that of mine is done by hand once more, and equal."""
+            """Random draws differ from round to round: my round is done by hand once more, and is equal."""
             number, picks = mine
             assert picks.tolist() == by_hand(X, y, strategy, batch_size, number, n_jobs).tolist()
             phases = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in ours.phases(1).items())

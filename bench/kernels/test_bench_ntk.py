@@ -18,7 +18,7 @@ WIDTH = 512
 def agree(mine: Any, theirs: Any) -> str:
     """Within 1e-5 of the largest value: the peers add up thousands of columns in float32."""
     scale = np.abs(theirs).max()
-    # Matrix at which a unit of the float32 peer is active and that of double is not are few, and off by that unit.
+    # Few rows have a unit that is active in the float32 peer and not in double; they are off by that unit.
     apart = np.abs(mine - theirs) / scale
     assert np.quantile(apart[:: max(1, len(apart) // 500)], 0.999) < 1e-5
     assert apart.max() < 1e-2

@@ -1,6 +1,6 @@
 """Look-ahead picks over N candidates that are also the rows the risk is counted on, per pick.
 
-The state is that of a round of NTKCPL: an infinite-width kernel on rows of the unit sphere, pseudo-labels by k-means,
+The state stands for a round of NTKCPL: an infinite-width kernel on rows of the unit sphere, pseudo-labels by k-means,
 20 rows learned for 10 classes and 200 for 100. PYAL_BENCH_CANDIDATES: N (2000; 10000 for the figures that are quoted).
 """
 
@@ -83,7 +83,7 @@ def test_call(versus: Callable[..., Any], state: Any, peer: Peer, n_jobs: int) -
 
 @pytest.mark.parametrize("peer", peers_of("ntk_lookahead_traffic"), ids=lambda peer: peer.name)
 def test_against_the_traffic_of_the_kernel(versus: Callable[..., Any], state: Any, peer: Peer, n_jobs: int) -> None:
-    """64 picks, so that the kernel is written and made anew as in a long run."""
+    """64 picks, so that the kernel is written and made again as in a long run."""
     pool, K, f, labels = state
     R = Matrix(K, "float32", "cpu")
     picks = min(64, len(K) // 4)

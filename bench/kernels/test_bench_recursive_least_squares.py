@@ -1,4 +1,4 @@
-"""One further row: the compiled update against the same formulas in BLAS calls, and against a fit anew."""
+"""One further row: the compiled update against the same formulas in BLAS calls, and against a fit of all rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def blas_gram_inverse(fit: Fit) -> np.ndarray:
     return coef.T
 
 
-def fit_anew(fit: Fit) -> np.ndarray:
+def refitted(fit: Fit) -> np.ndarray:
     coef = fit.coef
     for i in range(STEPS):
         X, Y = fit.X[: fit.n + i + 1], fit.Y[: fit.n + i + 1]
@@ -73,7 +73,7 @@ def fit_anew(fit: Fit) -> np.ndarray:
 PEERS = [
     Peer("recursive_least_squares", "BLAS, square root", blas_square_root, ("scipy.linalg",)),
     Peer("recursive_least_squares", "BLAS, Gram inverse", blas_gram_inverse, ("scipy.linalg",), note="half the digits"),
-    Peer("recursive_least_squares", "NumPy solve, anew", fit_anew),
+    Peer("recursive_least_squares", "NumPy solve, refitted", refitted),
 ]
 
 

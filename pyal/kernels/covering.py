@@ -12,7 +12,7 @@ from pyal.arrays import as_numpy, as_positions, empty, first_few, number, on_dev
 from pyal.kernels.launcher import launch
 from pyal.kernels.matrices import Greedy, greedy, subset, value_dtype
 
-# What a kernel carries, (n,) each: the value where nothing is covered, and the type (None: that of squared distances).
+# What a kernel carries, (n,) each: the value where nothing is covered, and the type (None: as squared distances).
 _CARRIED: dict[str, dict[str, tuple[float, str | None]]] = {
     "k_center_greedy": {"coverage": (np.inf, None)},
     "ball_cover": {"is_covered": (0, "uint8"), "bounds": (-1, "int64")},
@@ -24,9 +24,9 @@ _TAKE_PICKS_IN = {"ball_cover", "herding"}  # into what they carry, as if the ne
 class Carried:
     """What a kernel of coverage hands from one call to the next, so that what is covered already costs nothing again.
 
-    A loop gives the same object to the calls of all its rounds. Picks and gains are those of calls without it; a later
-    round costs less than the first. Where covered_by lacks a row that has been accounted for, or where kernel, X or an
-    option is not that of the call before, it starts afresh. X itself must not have changed. Memory: O(n).
+    A loop gives the same object to the calls of all its rounds. Picks and gains are the same as without it, and a later
+    round costs less than the first. It starts afresh where covered_by lacks a row that is accounted for, and where
+    kernel, X or an option is another than in the call before. X itself must not have changed. Memory: O(n).
 
     rows: ascending positions that are accounted for.
 
@@ -69,7 +69,7 @@ def _launch(
     n_jobs: int | None,
     **arguments: Any,
 ) -> None:
-    """Runs a greedy kernel with what is carried; `options` are those of its arguments that this depends on."""
+    """Runs a greedy kernel with what is carried, which depends on X and on `options`, some of its arguments."""
     fields = asked.fields | dict.fromkeys(_CARRIED[kernel])
     if carried is None or asked.X.device != "cpu":
         launch(kernel, asked.X, n_jobs, **fields, **arguments)

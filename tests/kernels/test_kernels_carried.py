@@ -1,4 +1,4 @@
-"""What coverage kernels carry from call to call: picks and gains are those of calls that carry nothing."""
+"""What coverage kernels carry from call to call: picks and gains are the same as where nothing is carried."""
 
 from __future__ import annotations
 

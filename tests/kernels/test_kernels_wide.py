@@ -124,5 +124,5 @@ def test_recursive_least_squares(engine):
 
 def test_every_kernel_is_here():
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")} | {"constrained_kmeans"}
-    not_of_columns = {"Carried", "checked_matrix", "ntk_weights", "ntk_lookahead"}  # ntk_lookahead takes a kernel matrix
+    not_of_columns = {"Carried", "checked_matrix", "ntk_weights", "ntk_lookahead"}  # the last takes a kernel matrix
     assert set(kernels.__all__) - tested == not_of_columns
