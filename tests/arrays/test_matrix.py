@@ -13,11 +13,8 @@ from pyal.arrays import (
     Matrix,
     as_matrix,
     as_numpy,
-    as_positions,
     empty,
     fingerprint,
-    first_few,
-    labeled_positions,
     normalized,
     on_device,
     plain,
@@ -251,102 +248,6 @@ def test_torch_is_not_imported_for_numpy():
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ([2, 0], [0, 2]),
-        ((1,), [1]),
-        ([], []),
-        (range(2), [0, 1]),
-        (np.array([3, 1], np.uint8), [1, 3]),
-        (np.array([True, False, True, False]), [0, 2]),
-        ([False] * 4, []),
-    ],
-)
-def test_positions(given, expected):
-    found = as_positions(given, 4, "labeled")
-    assert found.dtype == np.int64
-    assert found.tolist() == expected
-
-
-def test_positions_of_torch():
-    torch = pytest.importorskip("torch")
-    assert as_positions(torch.tensor([True, False, True]), 3, "labeled").tolist() == [0, 2]
-    assert as_positions(torch.tensor([2, 0]), 3, "labeled").tolist() == [0, 2]
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "words"),
-    [
-        ([4], ValueError, "0 .. 3; got 4"),
-        ([-1], ValueError, "got -1"),
-        ([1, 1], ValueError, "more than once: 1"),
-        ([True], ValueError, "one entry per row, 4; got 1"),
-        ([0.0], TypeError, "float64"),
-        ([[0]], ValueError, "1-D"),
-        (2, ValueError, "1-D"),
-        (["a"], TypeError, "<U1"),
-        ({1}, TypeError, "set"),
-    ],
-)
-def test_positions_that_do_not_fit(given, error, words):
-    with pytest.raises(error, match=words) as raised:
-        as_positions(given, 4, "candidates")
-    assert "candidates" in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("y", "labeled"),
-    [
-        (np.array([0.0, np.nan, -1.0]), [0, 2]),
-        (np.array([3, -1, 0]), [0, 2]),
-        ([0, -1, 2], [0, 2]),
-        (np.array([0, 255, 1], np.uint8), [0, 1, 2]),
-        ([True, False, True], [0, 1, 2]),
-        ([None, "cat", float("nan")], [1]),
-        (["cat", "", "dog"], [0, 1, 2]),
-        (np.array(["cat", None, np.nan], object), [0]),
-        ([-1, -1, -1], []),
-        ([1, 1, 1], [0, 1, 2]),
-        (np.ma.array([5, 6, 7], mask=[0, 1, 0]), [0, 2]),
-        (np.ma.array([5, -1, 7], mask=[1, 0, 0]), [2]),
-        (np.array(["2020", "NaT", "2021"], "M8[Y]"), [0, 2]),
-        ([0, None, 2], [0, 2]),
-        (np.array([0, 2, -1], object), [0, 1, 2]),
-    ],
-)
-def test_holes_in_labels(y, labeled):
-    assert labeled_positions(y, 3).tolist() == labeled
-
-
-def test_holes_in_labels_of_other_libraries():
-    torch = pytest.importorskip("torch")
-    assert labeled_positions(torch.tensor([4, -1, 2]), 3).tolist() == [0, 2]
-    assert labeled_positions(torch.tensor([4.0, float("nan"), -1.0]), 3).tolist() == [0, 2]
-
-
-def test_holes_in_labels_of_pandas():
-    pandas = pytest.importorskip("pandas")
-    assert labeled_positions(pandas.Series([1, None, 3], dtype="Int64"), 3).tolist() == [0, 2]
-    assert labeled_positions(pandas.Series(["a", None, "b"], dtype="category"), 3).tolist() == [0, 2]
-
-
-@pytest.mark.parametrize(
-    ("y", "words"),
-    [
-        ([-1, 1, -1], "labeled="),
-        (np.ma.array([-1, 1, 3], mask=[0, 0, 1]), "labeled="),
-        ([0, None, -1], "labeled="),
-        ([0, 1], r"shape \(3,\); got \(2,\)"),
-        (np.eye(3), "one column per class"),
-        (4, r"got \(\)"),
-    ],
-)
-def test_labels_that_do_not_fit(y, words):
-    with pytest.raises(ValueError, match=words):
-        labeled_positions(y, 3)
-
-
-@pytest.mark.parametrize(
     ("dtype", "becomes"),
     [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")],
 )
@@ -435,8 +336,3 @@ def test_normalized_extremes():
 def test_rows_is_immutable():
     with pytest.raises(AttributeError):
         Matrix(X, "float32", "cpu").dtype = "float64"  # type: ignore[misc]
-
-
-def test_first_few():
-    assert first_few(np.arange(3)) == "0, 1, 2"
-    assert first_few(np.arange(9)) == "0, 1, 2, 3, 4, ... (9 in all)"

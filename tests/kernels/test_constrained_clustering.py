@@ -1,4 +1,4 @@
-"""constrained_kmeans against the reference, and the constraints themselves; its kernels: test_kernels_assign.py."""
+"""constrained_kmeans against the reference, and the constraints themselves; its kernels: test_assignment.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from data import POOLS, blobs, host, integers, put, rounded
 from oracle import reference
 from oracle.tolerance import EPS32, EPS64, sqdist_rtol
-from test_kernels_clusters import check_assignment
+from test_clustering import check_assignment
 
 from pyal import kernels
 
