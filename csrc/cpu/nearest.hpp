@@ -252,7 +252,7 @@ class Nearest {
     return shown;
   }
 
-  void decide(const T* x, const Shown& shown, const Frame<T>& frame, bool bounds_do, Found<V>& found) const {
+  void decide(const Row<T>& x, const Shown& shown, const Frame<T>& frame, bool bounds_do, Found<V>& found) const {
     const Products& products = shown.products;
     const float lost = shown.lost + panel_.max_lost, low_x = shown.sqnorm * (1 - filter_slack(d_));
     const V before = found.best;

@@ -30,7 +30,7 @@ template <class T>
 struct RowList {
   Matrix<T> X;
   const int64_t* order;  // nullptr: row i itself
-  const T* operator[](int64_t i) const { return row(X, order ? order[i] : i); }
+  Row<T> operator[](int64_t i) const { return row(X, order ? order[i] : i); }
   int64_t position(int64_t i) const { return order ? order[i] : i; }
 };
 
@@ -97,7 +97,7 @@ struct Product {
   }
   static Stored<V> words_from(const V* centered, int64_t d, V* out) {
     std::memcpy(out, centered, static_cast<size_t>(d) * sizeof(V));
-    return {dot(centered, centered, d), 0};
+    return {dot(plain(centered), plain(centered), d), 0};
   }
   static void pack_a(const V* group, int64_t words, V* panel) { interleave<rows>(group, words, panel); }
   static void pack_b(const V* group, int64_t words, V* panel) { interleave<cols>(group, words, panel); }
@@ -358,19 +358,24 @@ struct Panel {
   int64_t count;
 };
 
-template <class V, class T>
-inline void center_row(const T* x, const Frame<T>& frame, int64_t d, V* out) {
+template <bool scaled, class V, class T>
+inline void center_values(const Row<T>& x, const Frame<T>& frame, int64_t d, V* out) {
   using C = compute_t<T>;
   int64_t c = 0;
   for (; c + lanes<C> <= d; c += lanes<C>) {
-    vec<C> value = load(x + c) - load(frame.origin + c);
+    vec<C> value = values<scaled>(x, c) - load(frame.origin + c);
     if constexpr (sizeof(C) == 8) value *= frame.scale;
     if constexpr (sizeof(C) == sizeof(V))
       store(out + c, value);
     else
       for (int l = 0; l < lanes<C>; ++l) out[c + l] = static_cast<V>(value[l]);
   }
-  for (; c < d; ++c) out[c] = static_cast<V>((widen(x[c]) - frame.origin[c]) * frame.scale);
+  for (; c < d; ++c) out[c] = static_cast<V>((x[c] - frame.origin[c]) * frame.scale);
+}
+
+template <class V, class T>
+inline void center_row(const Row<T>& x, const Frame<T>& frame, int64_t d, V* out) {
+  x.scaled() ? center_values<true>(x, frame, d, out) : center_values<false>(x, frame, d, out);
 }
 
 // Scratch words per worker for packing one group.
@@ -438,7 +443,7 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
 
 // One more row at the end of a packed B panel.
 template <class K, class B>
-inline void append_b(const B* x, int64_t d, const Frame<B>& frame, Panel<K>& panel, typename K::word* scratch) {
+inline void append_b(const Row<B>& x, int64_t d, const Frame<B>& frame, Panel<K>& panel, typename K::word* scratch) {
   const int64_t words = K::words(d), r = panel.count % K::cols;
   typename K::word* group = panel.words + (panel.count - r) * words;
   if (r == 0) std::memset(group, 0, static_cast<size_t>(K::cols * words) * sizeof(*group));
@@ -506,7 +511,7 @@ inline Frame<T> including(Frame<T> frame, const RowList<B>& list, int64_t count)
   if constexpr (sizeof(compute_t<T>) == 8) {
     double largest = 0;
     for (int64_t i = 0; i < count; ++i) {
-      const B* x = list[i];
+      const Row<B> x = list[i];
       for (int64_t c = 0; c < list.X.cols; ++c) {
         const double size = __builtin_fabs(x[c] - frame.origin[c]);
         if (size > largest) largest = size;
@@ -530,8 +535,8 @@ inline Frame<T> make_frame(const RowList<T>& list, int64_t count, compute_t<T>* 
   const int64_t d = list.X.cols, sample = at_most(count, 1024);
   for (int64_t c = 0; c < d; ++c) scratch[c] = 0;
   for (int64_t s = 0; s < sample; ++s) {
-    const T* x = list[s * count / sample];
-    for (int64_t c = 0; c < d; ++c) scratch[c] += static_cast<double>(widen(x[c]));
+    const Row<T> x = list[s * count / sample];
+    for (int64_t c = 0; c < d; ++c) scratch[c] += static_cast<double>(x[c]);
   }
   for (int64_t c = 0; c < d; ++c) origin[c] = sample ? static_cast<C>(scratch[c] / static_cast<double>(sample)) : C(0);
   return including(Frame<T>{origin, 0}, list, count);

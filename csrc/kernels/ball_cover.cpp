@@ -138,7 +138,7 @@ struct Greedy {
     return true;
   }
 
-  bool cover(const T* center, bool log) {
+  bool cover(const Row<T>& center, bool log) {
     const auto mark = [&](int64_t item, int) {
       mark_hits(center, item * row_chunk, at_most((item + 1) * row_chunk, n));
     };
@@ -153,8 +153,8 @@ struct Greedy {
   }
 
   // Marks the uncovered rows inside the ball of `center` in s.hit.
-  void mark_hits(const T* center, int64_t begin, int64_t end) {
-    const T* waiting[4];
+  void mark_hits(const Row<T>& center, int64_t begin, int64_t end) {
+    Row<T> waiting[4];
     int64_t at[4], size = 0;
     const auto settle = [&] {
       V sq[4];
@@ -263,12 +263,12 @@ struct Greedy {
   }
 
   void catch_up(int64_t w) {
-    const T* x = rows[wave[w]];
+    const Row<T> x = rows[wave[w]];
     int64_t gain = wave_gain[w], at = s.seen[wave[w]];
     while (at < logged && gain > 0) {
       const int64_t end = at_most(at + log_check, logged);
       for (; at < end; at += 4) {
-        const T* entries[4];
+        Row<T> entries[4];
         V sq[4];
         for (int r = 0; r < 4; ++r) entries[r] = rows[s.covered_log[at_most(at + r, end - 1)]];
         sqdist4(entries, x, p.X.cols, sq);

@@ -47,10 +47,10 @@ void sqdists_of(const ConstrainedAssignParams<T>& p, int64_t g, compute_t<T>* ou
   int64_t c = 0;
   for (; c + 4 <= p.k; c += 4) {  // the point is read once for four centres
     const compute_t<T>* first = p.centers + c * d;
-    const compute_t<T>* four[4] = {first, first + d, first + 2 * d, first + 3 * d};
+    const Row<compute_t<T>> four[4] = {plain(first), plain(first + d), plain(first + 2 * d), plain(first + 3 * d)};
     sqdist4(four, row(p.X, g), d, out + c);
   }
-  for (; c < p.k; ++c) out[c] = sqdist(row(p.X, g), p.centers + c * d, d);
+  for (; c < p.k; ++c) out[c] = sqdist(row(p.X, g), plain(p.centers + c * d), d);
 }
 
 template <class T>

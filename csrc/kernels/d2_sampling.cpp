@@ -46,11 +46,13 @@ struct Sampler {
   RowList<T> candidates;
   int64_t centers = 0;  // picks so far
 
+  Row<V> q_of(int64_t position) const { return plain(p.q ? p.q + position * p.q_cols : nullptr); }
+
   double sqnorm_of(int64_t position) const {
-    const T* x = row(p.X, position);
+    const Row<T> x = row(p.X, position);
     const double xx = static_cast<double>(dot(x, x, p.X.cols));
     if (!p.q) return xx;
-    const V* q = p.q + position * p.q_cols;
+    const Row<V> q = q_of(position);
     return static_cast<double>(dot(q, q, p.q_cols)) * xx;
   }
 
@@ -62,28 +64,28 @@ struct Sampler {
   // The least of `weight` and the squared distances of candidate i to some centres, whose norms matter only with q.
   V nearest(int64_t i, V weight, const int64_t* centers, const double* sqnorms, int64_t count) const {
     const int64_t a = candidates.position(i), d = p.X.cols;
-    const T* x = row(p.X, a);
-    const V* q = p.q ? p.q + a * p.q_cols : nullptr;
+    const Row<T> x = row(p.X, a);
+    const Row<V> q = q_of(a);
     int64_t c = 0;
     for (; c + 4 <= count; c += 4) {
-      const T* others[4];
-      const V* factors[4];
+      Row<T> others[4];
+      Row<V> factors[4];
       V of_x[4], of_q[4];
       for (int r = 0; r < 4; ++r) others[r] = row(p.X, centers[c + r]);
-      if (!q) {
+      if (!p.q) {
         sqdist4(others, x, d, of_x);
         for (int r = 0; r < 4; ++r) weight = minimum(weight, of_x[r]);
         continue;
       }
-      for (int r = 0; r < 4; ++r) factors[r] = p.q + centers[c + r] * p.q_cols;
+      for (int r = 0; r < 4; ++r) factors[r] = q_of(centers[c + r]);
       dot4(others, x, d, of_x);
       dot4(factors, q, p.q_cols, of_q);
       for (int r = 0; r < 4; ++r) weight = minimum(weight, combine(s.sqnorm[i], sqnorms[c + r], of_q[r], of_x[r]));
     }
     for (; c < count; ++c) {
-      const T* other = row(p.X, centers[c]);
-      weight = minimum(weight, q ? combine(s.sqnorm[i], sqnorms[c], dot(p.q + centers[c] * p.q_cols, q, p.q_cols), dot(other, x, d))
-                                 : sqdist(other, x, d));
+      const Row<T> other = row(p.X, centers[c]);
+      weight = minimum(weight, p.q ? combine(s.sqnorm[i], sqnorms[c], dot(q_of(centers[c]), q, p.q_cols), dot(other, x, d))
+                                   : sqdist(other, x, d));
     }
     return weight;
   }

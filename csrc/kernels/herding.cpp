@@ -224,8 +224,8 @@ struct Greedy {
 
   // k(x_b, center_c) for up to four centres at a time into values[c * row_chunk + b], b in [0, count) <= row_chunk.
   template <class RowOf>
-  void kernel_rows(const T* const* centers, int64_t n_centers, int64_t count, RowOf&& row_of, V* values) const {
-    const T* four[4];
+  void kernel_rows(const Row<T>* centers, int64_t n_centers, int64_t count, RowOf&& row_of, V* values) const {
+    Row<T> four[4];
     for (int64_t r = 0; r < 4; ++r) four[r] = centers[at_most(r, n_centers - 1)];
     for (int64_t b = 0; b < count; ++b) {
       V sq[4];
@@ -240,7 +240,7 @@ struct Greedy {
   }
 
   // Raises m by the kernel values of `center`, and tells what that gained where it is a pick.
-  bool cover(const T* center, double* gain) {
+  bool cover(const Row<T>& center, double* gain) {
     const auto similarity = [&](int64_t item, int) {
       V buffer[row_chunk];
       const int64_t begin = item * row_chunk, count = at_most(row_chunk, n - begin);
@@ -390,7 +390,7 @@ struct Greedy {
     V buffer[4 * row_chunk];
     const int64_t begin = first + item * row_chunk, count = at_most(row_chunk, total - item * row_chunk);
     for (int64_t w0 = 0; w0 < wave_size; w0 += 4) {
-      const T* centers[4];
+      Row<T> centers[4];
       const int64_t n_centers = at_most(4, wave_size - w0);
       double* parts = s.parts + item * wave_rows + w0;
       int64_t seen_least = logged;

@@ -72,7 +72,7 @@ bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, 
   if (p.upper[i] < p.lower[i]) return false;
   // The distance as it is costs a look at the row. It is hardly smaller than the bound by more than twice what the centre moved.
   if (p.upper[i] - p.lower[i] > 2 * p.moved[own] + (p.upper[i] + p.lower[i]) * static_cast<V>(0x1p-11)) return true;
-  p.upper[i] = distance_up(sqdist(row(p.X, i), p.centers + own * d, d), d);
+  p.upper[i] = distance_up(sqdist(row(p.X, i), plain(p.centers + own * d), d), d);
   return !(p.upper[i] < p.lower[i]);
 }
 
@@ -154,9 +154,12 @@ bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count,
     const int64_t c = item / slabs, c0 = item % slabs * width, columns = at_most(width, d - c0);  // of the last slabs maybe none
     double* sums = p.sums + c * d + c0;
     for (int64_t r = c > 0 ? s.start[c - 1] : 0; r < s.start[c]; ++r) {  // by now start[c] is where the next centre's begin
-      if (r + 4 < s.start[c]) prefetch_row(row(p.X, s.grouped[r + 4]) + c0, columns);
-      const T* x = row(p.X, s.grouped[r]) + c0;
-      for (int64_t j = 0; j < columns; ++j) sums[j] = multiply_add(sign, static_cast<double>(widen(x[j])), sums[j]);
+      if (r + 4 < s.start[c]) prefetch_row(row(p.X, s.grouped[r + 4]).data + c0, columns);
+      const Row<T> x = row(p.X, s.grouped[r]);
+      if (x.scaled())
+        for (int64_t j = 0; j < columns; ++j) sums[j] = multiply_add(sign, static_cast<double>(x[c0 + j]), sums[j]);
+      else
+        for (int64_t j = 0; j < columns; ++j) sums[j] = multiply_add(sign, static_cast<double>(widen(x.data[c0 + j])), sums[j]);
     }
   }, before, after);
 }
@@ -193,7 +196,7 @@ bool kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, const Control&
   return parallel_for(control, (n + row_chunk - 1) / row_chunk, [&](int64_t item, int) {
     for (int64_t i = item * row_chunk; i < at_most((item + 1) * row_chunk, n); ++i) {
       if (i + rows_ahead < n) prefetch_row(row(p.X, i + rows_ahead), d);
-      p.sqdist[i] = sqdist(row(p.X, i), p.centers + p.assignment[i] * d, d);
+      p.sqdist[i] = sqdist(row(p.X, i), plain(p.centers + p.assignment[i] * d), d);
     }
   }, sums_end, 1);
 }

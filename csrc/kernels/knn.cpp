@@ -34,7 +34,7 @@ struct Neighbours {
   compute_t<T>* exact;  // (threads, capacity)
   float slack;
 
-  const T* query(int64_t i) const { return row(p.queries.data ? p.queries : p.X, i); }
+  Row<T> query(int64_t i) const { return row(p.queries.data ? p.queries : p.X, i); }
   Candidates list(int64_t i) const {
     float* lower = lists + i * 3 * capacity;
     return {lower, lower + capacity, reinterpret_cast<int32_t*>(lower + 2 * capacity)};
@@ -71,9 +71,9 @@ struct Neighbours {
   int64_t settle(int64_t i, compute_t<T>* value) {
     State& state = states[i];
     int32_t* position = list(i).position;
-    const T* x = query(i);
+    const Row<T> x = query(i);
     for (int64_t s = 0; s < state.count; s += 4) {
-      const T* four[4];
+      Row<T> four[4];
       compute_t<T> sq[4];
       for (int r = 0; r < 4; ++r) four[r] = row(p.X, position[at_most(s + r, state.count - 1)]);
       sqdist4(four, x, p.X.cols, sq);

@@ -209,12 +209,12 @@ class Infinite {
 
   // 4 - r of two rows that point away from each other, where r has lost it.
   double squared_sum(int64_t i, int64_t j) const {
-    const T *x = row(p_.X, i), *z = (p_.Z ? p_.Z : p_.X.data) + j * p_.X.cols;
+    const Row<T> x = row(p_.X, i), z = plain((p_.Z ? p_.Z : p_.X.data) + j * p_.X.cols);
     const double x_root = p_.x_roots[i], z_root = p_.z_roots[j], x_scale = scale(x_root), z_scale = scale(z_root);
     const double last = bias(x_root) + bias(z_root);
     double sum = last * last;
     for (int64_t c = 0; c < p_.X.cols; ++c) {
-      const double both = static_cast<double>(widen(x[c])) * x_scale + static_cast<double>(widen(z[c])) * z_scale;
+      const double both = static_cast<double>(x[c]) * x_scale + static_cast<double>(z[c]) * z_scale;
       sum = multiply_add(both, both, sum);
     }
     return sum < 4 ? sum : 4;

@@ -39,7 +39,7 @@ bool image(const Control& control, const double* M, int64_t count, int64_t d, co
   const int64_t chunks = (count + chunk - 1) / chunk;
   std::memset(s.partial, 0, static_cast<size_t>(chunks * d) * sizeof(double));
   const bool completed = for_rows(control, count, [&](int64_t i, int64_t item) {
-    s.products[i] = dot(M + i * d, v, d);
+    s.products[i] = dot(plain(M + i * d), plain(v), d);
     add_multiple(s.partial + item * d, s.products[i], M + i * d, d);
   });
   std::memset(s.sum, 0, static_cast<size_t>(d) * sizeof(double));
@@ -47,7 +47,7 @@ bool image(const Control& control, const double* M, int64_t count, int64_t d, co
   return completed;
 }
 
-double norm(const double* v, int64_t d) { return __builtin_sqrt(dot(v, v, d)); }
+double norm(const double* v, int64_t d) { return __builtin_sqrt(dot(plain(v), plain(v), d)); }
 
 }  // namespace
 
@@ -66,7 +66,7 @@ bool recursive_least_squares(const RecursiveLeastSquaresParams<T>& p, void* scra
   int64_t& rank = p.counts[0];
   int64_t& taken = p.counts[1];
   for (taken = 0; taken < p.X.rows; ++taken) {
-    for (int64_t c = 0; c < d; ++c) s.x[c] = static_cast<double>(widen(row(p.X, taken)[c]));
+    for (int64_t c = 0; c < d; ++c) s.x[c] = static_cast<double>(row(p.X, taken)[c]);
     const double length = norm(s.x, d), scale = maximum(*p.scale, length);
     double left = 0;
     if (p.basis && rank < d) {
@@ -82,7 +82,7 @@ bool recursive_least_squares(const RecursiveLeastSquaresParams<T>& p, void* scra
     if (!image(control, p.root, rank, d, s.x, s)) return false;
     // direction: what the written rows lose multiples of; gain = times * direction: what coef moves along.
     const double* direction = grows ? s.rest : s.sum;
-    const double shrink = 1 / (1 + dot(s.products, s.products, rank));
+    const double shrink = 1 / (1 + dot(plain(s.products), plain(s.products), rank));
     const double times = grows ? 1 / (left * left) : shrink;
     const double lost = grows ? times : shrink / (1 + __builtin_sqrt(shrink));
     if (!for_rows(control, rank, [&](int64_t i, int64_t) {
@@ -98,7 +98,7 @@ bool recursive_least_squares(const RecursiveLeastSquaresParams<T>& p, void* scra
     }
     for (int64_t k = 0; k < p.C; ++k) {
       double* coef = p.coef + k * d;
-      add_multiple(coef, (p.targets[taken * p.C + k] - dot(coef, s.x, d)) * times, direction, d);
+      add_multiple(coef, (p.targets[taken * p.C + k] - dot(plain(coef), plain(s.x), d)) * times, direction, d);
     }
     *p.scale = scale;
   }

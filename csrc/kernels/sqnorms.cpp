@@ -6,13 +6,13 @@
 namespace pyal::cpu {
 namespace {
 
-template <class T>
-double sqnorm(const T* x, int64_t d) {
+template <bool scaled, class T>
+double sqnorm(const Row<T>& x, int64_t d) {
   using C = compute_t<T>;
   vec<double> sums[2] = {};
   int64_t c = 0;
   for (; c + lanes<C> <= d; c += lanes<C>) {
-    const vec<C> value = load(x + c);
+    const vec<C> value = values<scaled>(x, c);
     if constexpr (sizeof(C) == 8) {
       sums[0] = multiply_add(value, value, sums[0]);
     } else {
@@ -27,7 +27,7 @@ double sqnorm(const T* x, int64_t d) {
   }
   double total = sum_lanes<double>(sums[0] + sums[1]);
   for (; c < d; ++c) {
-    const double value = static_cast<double>(widen(x[c]));
+    const double value = static_cast<double>(x[c]);
     total = multiply_add(value, value, total);
   }
   return total;
@@ -47,7 +47,8 @@ bool sqnorms(const SqnormsParams<T>& p, void*, const Control& control) {
     const int64_t end = (item + 1) * chunk < p.X.rows ? (item + 1) * chunk : p.X.rows;
     for (int64_t i = item * chunk; i < end; ++i) {
       if (i + rows_ahead < end) prefetch_row(row(p.X, i + rows_ahead), p.X.cols);
-      p.sqnorms[i] = sqnorm(row(p.X, i), p.X.cols);
+      const Row<T> x = row(p.X, i);
+      p.sqnorms[i] = x.scaled() ? sqnorm<true>(x, p.X.cols) : sqnorm<false>(x, p.X.cols);
     }
   });
 }

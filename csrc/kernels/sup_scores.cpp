@@ -52,10 +52,10 @@ bool make_weights(const SupScoresParams<T>& p, const Layout<T>& s, const Control
   const bool completed = parallel_for(control, k, [&](int64_t own, int) {
     s.apart[own * k + own] = __builtin_inf();
     for (int64_t c = own + 1; c < k; c += 4) {
-      const double* others[4];
+      Row<double> others[4];
       double sq[4];
-      for (int r = 0; r < 4; ++r) others[r] = s.exact + at_most(c + r, k - 1) * d;
-      sqdist4(others, s.exact + own * d, d, sq);
+      for (int r = 0; r < 4; ++r) others[r] = plain(s.exact + at_most(c + r, k - 1) * d);
+      sqdist4(others, plain(s.exact + own * d), d, sq);
       for (int64_t r = 0; r < at_most(4, k - c); ++r)
         s.apart[own * k + c + r] = s.apart[(c + r) * k + own] = __builtin_sqrt(sq[r]);
     }
@@ -72,7 +72,7 @@ bool make_weights(const SupScoresParams<T>& p, const Layout<T>& s, const Control
 
 // sum over the centres [k0, k0 + count) of weight * distance.
 template <class V, class T>
-V weighted_distance(const T* x, const V* centers, int64_t d, V sqnorm, const Panel<Product<V>>& panel, const V* products,
+V weighted_distance(const Row<T>& x, const V* centers, int64_t d, V sqnorm, const Panel<Product<V>>& panel, const V* products,
                     const V* weights) {
   constexpr int width = lanes<V>;
   // Below this share of the norms the expanded square has lost too many digits (it keeps about 2^-22 of the norms).
@@ -99,7 +99,7 @@ V weighted_distance(const T* x, const V* centers, int64_t d, V sqnorm, const Pan
     }
     for (int64_t l = 0; l < valid; ++l) {
       if (w[l] == 0) continue;
-      if (!(sq[l] >= (panel.sqnorm[j + l] + sqnorm) * doubtful)) sq[l] = sqdist(x, centers + (j + l) * d, d);
+      if (!(sq[l] >= (panel.sqnorm[j + l] + sqnorm) * doubtful)) sq[l] = sqdist(x, plain(centers + (j + l) * d), d);
       rest = multiply_add(w[l], static_cast<V>(__builtin_sqrt(static_cast<double>(sq[l]))), rest);
     }
   }
