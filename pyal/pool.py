@@ -20,9 +20,9 @@ from pyal.arrays import (
     label_values,
     labeled_positions,
     n_jobs_checked,
-    normalized,
     row_blocks,
 )
+from pyal.kernels.matrices import normalized
 
 PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
 METRICS = ("euclidean", "cosine")
@@ -94,7 +94,8 @@ class Inputs:
 class Pool:
     """What a strategy is given, all of it checked. Its arrays belong to the caller and are never written to.
 
-    X: the rows, at norm 1 where metric="cosine".
+    X: the rows. With metric="cosine" their factors bring them to norm 1: X.array has them as they came, as_numpy(X)
+        at norm 1.
     labeled: ascending int64 positions of the labelled rows.
     candidates: ascending int64 positions of what may be picked.
     y: (len(labeled),) labels of the labelled rows, in that order, or None. Labels of other rows are not here.

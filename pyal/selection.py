@@ -54,14 +54,13 @@ def select(
     candidates: positions or a boolean mask of what may be picked. None: all that is not labelled.
     proba: (N, C) class probabilities, or (T, N, C) of T stochastic passes or committee members.
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
-    metric: "euclidean", or "cosine", which normalises the rows of X once on entry.
+    metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
-    Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise, and a normalised copy of X with
-    metric="cosine".
+    Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise.
 
     Raises ValueError or TypeError that says what came and what was wanted: for shapes that do not fit, NaN or infinite
     rows, zero rows with metric="cosine", no candidates, candidates that are labelled, an unknown strategy or option,

@@ -12,7 +12,6 @@ from pyal.arrays.matrix import (
     as_numpy,
     cast,
     empty,
-    normalized,
     on_device,
     plain,
     shape_checked,
@@ -23,7 +22,6 @@ from pyal.arrays.positions import as_positions
 
 __all__ = [
     "BLOCK_ELEMENTS", "Matrix", "address", "as_matrix", "as_numpy", "as_positions", "cast", "distinct", "empty",
-    "fingerprint", "first_few", "generator", "label_values", "labeled_positions", "n_jobs_checked", "normalized",
-    "number", "on_device", "plain", "plain_labels", "positions_of", "row_blocks", "shape_checked", "size", "vector",
-    "widened",
+    "fingerprint", "first_few", "generator", "label_values", "labeled_positions", "n_jobs_checked", "number",
+    "on_device", "plain", "plain_labels", "positions_of", "row_blocks", "shape_checked", "size", "vector", "widened",
 ]  # fmt: skip

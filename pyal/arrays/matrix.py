@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal.arrays.blocks import row_blocks
-from pyal.arrays.messages import first_few
 
 _TORCH_DTYPES = ("float32", "float64", "float16", "bfloat16")
 _DLPACK_HOST = (1, 3, 11)  # CPU, pinned for CUDA, pinned for ROCm
@@ -131,29 +130,6 @@ def as_numpy(a: Any, name: str) -> NDArray[Any]:
     if a.dtype.name == "bfloat16":
         a = a.astype(np.float32)
     return a  # type: ignore[no-any-return]
-
-
-def normalized(rows: Matrix, name: str = "X") -> Matrix:
-    """The rows divided by their Euclidean norms, in float32 (float64 stays), as a copy filled block by block.
-
-    Raises ValueError naming the first rows that are zero. Memory: (n, d) for the result.
-    """
-    dtype = "float64" if rows.dtype == "float64" else "float32"
-    out = empty((rows.n, rows.d), dtype, rows.device)
-    zero: list[int] = []
-    for part, block in rows.blocks():
-        largest = abs(block).max(1)
-        largest = largest if rows.device == "cpu" else largest.values
-        flat = (largest == 0).nonzero()
-        zero += [part.start + int(i) for i in (flat[0] if rows.device == "cpu" else flat[:, 0])[:4]]
-        largest[largest == 0] = 1
-        block /= largest[:, None]  # squares of what is left neither overflow nor vanish
-        norm = ((block * block).sum(1) ** 0.5)[:, None]
-        norm[norm == 0] = 1
-        out[part] = block / norm
-    if zero:
-        raise ValueError(f"metric='cosine' cannot normalise zero rows; {name} has some at {first_few(zero)}")
-    return Matrix(out, dtype, rows.device)
 
 
 def empty(shape: tuple[int, ...], dtype: str, device: str) -> Any:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import Matrix, as_matrix, as_numpy, as_positions, empty, first_few, on_device, size, widened
+from pyal.arrays import Matrix, as_matrix, as_numpy, as_positions, empty, first_few, on_device, plain, size, widened
 from pyal.kernels.launcher import launch
 
 # Between these bounds on the largest squared norm float32 holds every squared difference that matters.
 _FLOAT32_SQNORMS = (1e-20, 1e37)
 _FLOAT64_SQNORM = 4e307
+# Between these bounds on all squared norms double holds them to the last digit, and that type the inverse norms.
+_INVERTIBLE = {"float32": (1e-75, 1e75), "float64": (1e-280, 1e300)}
 
 
 def checked_matrix(X: Any, name: str = "X", *, device: Any = None) -> Matrix:
@@ -69,6 +71,43 @@ def sqnorms(X: Any, *, n_jobs: int | None = None) -> Any:
     out = empty((X.n,), "float64", X.device)
     launch("sqnorms", X, n_jobs, sqnorms=out)
     return out
+
+
+def normalized(X: Matrix, name: str = "X", *, n_jobs: int | None = None) -> Matrix:
+    """The rows at Euclidean norm 1: the array as it is, with 1 / norm as the factor of each row.
+
+    Norms are summed up and inverted in double. Where that fails, for rows too small or too large, the array is first
+    copied to float64, each row times a power of two. Raises ValueError naming the first rows that are zero. Memory:
+    O(n).
+
+    >>> normalized(checked_matrix([[3.0, 4.0]])).factor
+    array([0.2])
+    """
+    X = plain(X)
+    square = as_numpy(sqnorms(X, n_jobs=n_jobs), name)
+    low, high = _INVERTIBLE[value_dtype(X)]
+    if not low < square.min() <= square.max() < high:
+        X = _rescaled(X, name)
+        square = as_numpy(sqnorms(X, n_jobs=n_jobs), name)
+    factor = (1 / np.sqrt(square)).astype(value_dtype(X))
+    found = replace(X, factor=on_device(factor, X.device), sqnorms=None)
+    return found if X.device == "cpu" else plain(found)  # the kernels of CUDA take no factor yet
+
+
+def _rescaled(X: Matrix, name: str) -> Matrix:
+    """A float64 copy, each row times the power of two that brings its largest value into [1/2, 1)."""
+    out = empty((X.n, X.d), "float64", X.device)
+    zero: list[int] = []
+    for part, block in X.blocks():
+        largest = as_numpy(abs(block), name).max(1)
+        zero += (part.start + np.flatnonzero(largest == 0)).tolist()
+        exponent = -np.frexp(largest)[1]
+        for half in (exponent // 2, exponent - exponent // 2):  # 2.0 ** exponent may be more than double holds
+            block *= on_device(2.0**half, X.device)[:, None]
+        out[part] = block
+    if zero:
+        raise ValueError(f"metric='cosine' cannot normalise zero rows; {name} has some at {first_few(zero)}")
+    return Matrix(out, "float64", X.device)
 
 
 def value_dtype(X: Matrix) -> str:

@@ -21,7 +21,7 @@ from pyal.loop.setup import Setup, checked_setup, setup_from_record
 class Loop:
     """Active learning by rounds: `query` gives the next batch, `teach` takes its labels, `history` says how it went.
 
-    X: (N, d) embeddings, as for `pyal.select`. They are looked at once, and normalised once with metric="cosine".
+    X: (N, d) embeddings, as for `pyal.select`. They are looked at once, and with metric="cosine" taken at norm 1.
     estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), a learner, or None for strategies
         that need no model. A classifier is cloned and fitted to all labels, on X as given, in each round where the
         strategy or the test asks for it. A random_state of None in it is given the round's seed, and strategies get
@@ -49,7 +49,7 @@ class Loop:
 
     Each round draws from generators of its own, made of random_state and the round's number, and fits labels in the
     order of their rows. The picks therefore do not depend on the order in which labels came, nor on restarts. Memory:
-    O(N) beyond X, O(N C) where proba is needed, and a normalised copy of X with metric="cosine".
+    O(N) beyond X, O(N C) where proba is needed.
 
     With a workdir every answer and every batch is on disk when the call returns, and `Loop.resume(workdir)` goes on
     after whatever ended the process. The folder keeps settings, labels and history as text. Of X it keeps the path or

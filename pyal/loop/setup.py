@@ -19,10 +19,10 @@ from pyal.arrays import (
     fingerprint,
     generator,
     n_jobs_checked,
-    normalized,
     plain_labels,
     size,
 )
+from pyal.kernels.matrices import normalized
 from pyal.loop.journal import FORMAT
 from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
 from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule

@@ -15,7 +15,6 @@ from pyal.arrays import (
     as_numpy,
     empty,
     fingerprint,
-    normalized,
     on_device,
     plain,
     widened,
@@ -247,22 +246,6 @@ def test_torch_is_not_imported_for_numpy():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("dtype", "becomes"),
-    [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")],
-)
-def test_normalized(dtype, becomes, device):
-    from data import put
-
-    rows = as_matrix(put(X, dtype, device))
-    found = normalized(rows)
-    exact = rounded(X, dtype)
-    exact /= np.linalg.norm(exact, axis=1)[:, None]
-    assert found.dtype == becomes
-    # one rounding of the quotient to the storage type, besides a few of float64
-    np.testing.assert_allclose(host(found.array), exact, rtol=2 * np.finfo(becomes).eps, atol=0)
-
-
 @pytest.fixture
 def scaled(dtype, device):
     """(rows with a factor each, the products that they stand for, of the type of the factor)."""
@@ -324,13 +307,6 @@ def test_plain_rows_hold_the_products(scaled):
 def test_the_fingerprint_sees_the_products(scaled):
     rows, _ = scaled
     assert fingerprint(rows)["hash"] == fingerprint(plain(rows))["hash"]
-
-
-def test_normalized_extremes():
-    tiny = np.array([[3e-200, 4e-200], [3e200, 4e200]])
-    np.testing.assert_allclose(normalized(as_matrix(tiny)).array, [[0.6, 0.8], [0.6, 0.8]], rtol=1e-15)
-    with pytest.raises(ValueError, match="zero rows; X has some at 1, 3"):
-        normalized(as_matrix(np.array([[1.0], [0.0], [2.0], [0.0]])))
 
 
 def test_rows_is_immutable():

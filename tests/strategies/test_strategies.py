@@ -9,6 +9,9 @@ import pytest
 from data import POOLS, blobs, put
 
 import pyal
+from pyal import kernels
+from pyal.arrays import as_numpy
+from pyal.kernels.matrices import normalized
 from pyal.strategies.registry import Strategy
 
 N = 120
@@ -109,6 +112,15 @@ def test_every_storage_type(strategy, dtype):
     picks = ask(strategy, rows, labeled=LABELED)
     check(picks, 12, np.setdiff1d(np.arange(N), LABELED))
     check(ask(strategy, rows, labeled=LABELED, metric="cosine"), 12, np.setdiff1d(np.arange(N), LABELED))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_cosine_picks_as_from_a_normalised_copy(strategy, dtype):
+    rows = put(X * np.linspace(0.1, 9, N)[:, None], dtype)
+    copy = as_numpy(normalized(kernels.checked_matrix(rows)), "X")
+    for labeled in (None, LABELED):
+        picks = ask(strategy, rows, labeled=labeled, metric="cosine")
+        np.testing.assert_array_equal(picks, ask(strategy, copy, labeled=labeled))
 
 
 def test_labels_mask_and_positions_agree(strategy):

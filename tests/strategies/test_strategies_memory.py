@@ -30,6 +30,26 @@ def documented(strategy: Strategy) -> int:
     return 1200 * rows + 24 * (units - rows) + 8 * MB
 
 
+@pytest.mark.parametrize("name", ["coreset", "typiclust", "supclust", "probcover", "maxherding"])
+def test_cosine_makes_no_copy(name, tmp_path):
+    """Not even of a file that is mapped: the factors take far less than an eighth of X."""
+    X = blobs(2000, 1024)
+    np.save(tmp_path / "X.npy", X)
+    options = {"bandwidth": 8.0} if name == "maxherding" else {}
+
+    def peak(metric: str) -> int:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            pyal.select(tmp_path / "X.npy", strategy=name, batch_size=2, metric=metric, random_state=0, **options)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak("cosine")  # what a first call allocates for good is not counted
+    assert peak("cosine") < peak("euclidean") + X.nbytes // 8
+
+
 @pytest.mark.parametrize("strategy", pyal.list_strategies(), ids=lambda s: s.name)
 @pytest.mark.parametrize("labeled", [None, LABELED], ids=["nothing labelled", "50 labelled"])
 def test_peak_is_what_is_documented(strategy, labeled):
