@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -102,8 +102,8 @@ class Pool:
     proba: (N, C) or (T, N, C), on the host, or None.
     features: (N, h), or None.
     n_jobs: CPU threads, None for all.
-    carried: what strategies keep from one round of a loop for the next, each under its own name; empty in a single
-        call.
+    carried: what strategies keep from one round of a loop for the next, each under its own name. No pick depends on it:
+        a loop that is resumed starts with nothing in it. None in a single call.
     """
 
     X: Matrix
@@ -113,7 +113,7 @@ class Pool:
     proba: NDArray[Any] | None = None
     features: Matrix | None = None
     n_jobs: int | None = None
-    carried: dict[str, Any] = field(default_factory=dict)
+    carried: dict[str, Any] | None = None
 
     @property
     def n(self) -> int:

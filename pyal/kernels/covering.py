@@ -76,7 +76,10 @@ def _launch(
         return
     covered = np.empty(0, np.int64) if covered_by is None else as_positions(covered_by, asked.X.n, "covered_by")
     launch(kernel, asked.X, n_jobs, **fields | carried.lend(kernel, asked, covered, options), **arguments)
-    carried.keep(np.union1d(covered, as_numpy(asked.positions, "positions")) if kernel in _TAKE_PICKS_IN else covered)
+    picks = as_numpy(asked.positions, "positions")
+    if kernel == "ball_cover":
+        picks = picks[as_numpy(arguments["gains"], "gains") > 0]  # the others cover nothing new, labelled or not
+    carried.keep(np.union1d(covered, picks) if kernel in _TAKE_PICKS_IN else covered)
 
 
 def k_center_greedy(

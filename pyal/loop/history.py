@@ -1,4 +1,4 @@
-"""What a loop knows: a pure function of its records, so that a run read back is the run that was written."""
+"""What a loop knows: a pure function of its records, so that a loop read back is the loop that was written."""
 
 from __future__ import annotations
 

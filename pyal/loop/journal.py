@@ -1,7 +1,7 @@
-"""The journal of a run: one file of checksummed lines, to which records are only appended.
+"""The journal of a loop: one file of checksummed lines, to which records are only appended.
 
-    workdir/journal.jsonl   {"crc":"<8 hex digits>","record":{...}}, one per line; the first says how the run was set up
-    workdir/lock            held (flock) by the process that runs the loop
+    workdir/journal.jsonl   {"crc":"<8 hex digits>","record":{...}}, one per line; the first: what the loop was given
+    workdir/lock            held (flock) by the process that has the loop
 
 Why nothing is lost at any moment: the file appears by a rename, with its first records in it and synced. Each further
 record is one line, synced before `append` returns, so that only the last line can be incomplete: it has no newline, or
@@ -61,7 +61,7 @@ class Journal:
         return after
 
     def close(self) -> None:
-        """Lets another process have the run. Twice is as good as once."""
+        """Lets another process have the loop. Twice is as good as once."""
         for name in ("_file", "_lock"):
             held = getattr(self, name, None)
             setattr(self, name, None)
@@ -73,10 +73,10 @@ class Journal:
 
 
 def refuse_existing(workdir: str) -> None:
-    """FileExistsError where `workdir` holds a run."""
+    """FileExistsError where `workdir` holds a loop."""
     if os.path.exists(os.path.join(workdir, _FILE)):
         raise FileExistsError(
-            errno.EEXIST, f"{workdir} holds a run already; go on with it by pyal.Loop.resume({workdir!r})"
+            errno.EEXIST, f"{workdir} holds a loop already; go on with it by pyal.Loop.resume({workdir!r})"
         )
 
 
@@ -116,7 +116,7 @@ def open_journal(workdir: str) -> tuple[Journal, Mark, list[dict[str, Any]]]:
     """
     path = os.path.join(workdir, _FILE)
     if not os.path.isfile(path):
-        raise FileNotFoundError(errno.ENOENT, f"{workdir} holds no run: there is no {path}")
+        raise FileNotFoundError(errno.ENOENT, f"{workdir} holds no loop: there is no {path}")
     lock = _locked(workdir)
     try:
         with open(path, "rb") as file:

@@ -30,7 +30,7 @@ class Loop:
         `features(positions)`; pyal.loop.learner.Learner says the rest.
     strategy: a name out of `pyal.list_strategies()` or a callable; or a schedule of (strategy, until_n_labels) or
         (strategy, until_n_labels, options), each in force while fewer rows are labelled.
-    batch_size: an integer, or a schedule of (batch_size, until_n_labels). A last limit other than None ends the run.
+    batch_size: an integer, or a schedule of (batch_size, until_n_labels). A last limit other than None ends the loop.
     y: labels known from the start, with holes as in `pyal.select`.
     ids: one distinct text or integer per row.
     classes: all classes, where they are known beforehand: they fix the columns of proba. None: the classes seen so far,
@@ -44,7 +44,7 @@ class Loop:
         such a round is an error.
     random_state: None, an int, a Generator or a RandomState.
     device, n_jobs: as in `pyal.select`.
-    workdir: a folder that keeps the run, see below.
+    workdir: a folder that keeps the loop, see below.
     options: the strategy's own, where it is not a schedule.
 
     Each round draws from generators of its own, made of random_state and the round's number, and fits labels in the
@@ -54,7 +54,7 @@ class Loop:
     With a workdir every answer and every batch is on disk when the call returns, and `Loop.resume(workdir)` goes on
     after whatever ended the process. The folder keeps settings, labels and history as text. Of X it keeps the path or
     nothing, with a hash of all of it (above 4 GiB, of that much in evenly spaced blocks). A full disk is an OSError,
-    and the loop is as it was. A folder that holds a run, or that another process works in, is refused.
+    and the loop is as it was. A folder that holds a loop, or that another process works in, is refused.
 
     >>> loop = Loop([[0.0], [1.0], [5.0], [6.0]], strategy="coreset", batch_size=2, y=["a", None, None, None])
     >>> loop.query()
@@ -149,8 +149,8 @@ class Loop:
             and plain parameters.
         device, n_jobs: others than before. None: as before.
 
-        Raises FileNotFoundError where there is no run, and BlockingIOError where another process has it. Raises
-        ValueError where X, the estimator or the test is not the one that the run started with (it says what differs),
+        Raises FileNotFoundError where there is no loop, and BlockingIOError where another process has it. Raises
+        ValueError where X, the estimator or the test is not the one that the loop started with (it says what differs),
         where something is not found again, and where the file is damaged (it names the line) or of a newer format. A
         last record whose write was cut off, so that its call never returned, is dropped with a UserWarning.
         """
@@ -166,7 +166,7 @@ class Loop:
         return loop
 
     def close(self) -> None:
-        """Lets another process, or another Loop, have the workdir; nothing else is needed to end a run."""
+        """Lets another process, or another Loop, have the workdir; nothing else is needed to end a loop."""
         if self._journal is not None:
             self._journal.close()
 
@@ -190,7 +190,7 @@ class Loop:
 
     @property
     def workdir(self) -> str | None:
-        """The folder that keeps the run, or None."""
+        """The folder that keeps the loop, or None."""
         return None if self._journal is None else os.path.dirname(self._journal.path)
 
     @property

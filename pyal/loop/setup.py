@@ -165,7 +165,7 @@ def setup_from_record(
     """The Setup that a journal's first record was made from; what is not None stands for what is not found again.
 
     Raises ValueError that says what to pass, and ValueError that says in what X, the test or the estimator is not the
-    one that the run started with.
+    one that the loop started with.
     """
     if X is None:
         X = _found(kept["X"]["path"], "X")
@@ -192,7 +192,7 @@ def _check_same(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         before, after = kept[name] or {}, now[name] or {}
         for key in (*before, *(key for key in after if key not in before)):
             if key != "path" and not _same(before.get(key), after.get(key)):
-                raise ValueError(f"{name} is not what this run started with: {_difference(key, before, after)}")
+                raise ValueError(f"{name} is not what this loop started with: {_difference(key, before, after)}")
 
 
 def _same(before: Any, after: Any) -> bool:
@@ -294,6 +294,6 @@ def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
 
 
 def _seed(random_state: Any) -> int:
-    """An integer that stands for the run's randomness; a Generator or RandomState is drawn from."""
+    """An integer that stands for the loop's randomness; a Generator or RandomState is drawn from."""
     rng = generator(random_state)
     return int(random_state) if isinstance(random_state, (int, np.integer)) else int(rng.integers(2**63))

@@ -38,7 +38,13 @@ def coreset(pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str
     elif not len(pool.labeled) and first == "norm":
         start = int(pool.candidates[np.argmax(pool.sqnorms[pool.candidates])])
     picks, _ = kernels.k_center_greedy(
-        pool.X, batch_size, covered_by=pool.labeled, candidates=pool.candidates, start=start, n_jobs=pool.n_jobs
+        pool.X,
+        batch_size,
+        covered_by=pool.labeled,
+        candidates=pool.candidates,
+        start=start,
+        carried=_carried(pool, "coreset"),
+        n_jobs=pool.n_jobs,
     )
     return as_numpy(picks, "positions")
 
@@ -61,9 +67,10 @@ def probcover(
     itself. Labelled rows cover too.
 
     delta: radius of the balls. None takes the paper's purity heuristic, exactly: the largest radius at which a share
-        alpha of the rows have only rows of their own k-means cluster in their ball. Where clusters touch, as on most
-        real embeddings, this radius is small: a small batch then lies in the densest clusters only and does worse than
-        random. The sources use 0.5 to 0.75 on normalised rows.
+        alpha of the rows have only rows of their own k-means cluster in their ball. It does not depend on random_state,
+        so that a loop finds it once. Where clusters touch, as on most real embeddings, this radius is small: a small
+        batch then lies in the densest clusters only and does worse than random. The sources use 0.5 to 0.75 on
+        normalised rows.
     alpha: the share of rows with a pure ball that delta=None asks for, in (0, 1].
     n_classes: the number of clusters for delta=None. None takes the columns of proba, else the number of classes among
         the labels (two or more), else 10.
@@ -76,12 +83,18 @@ def probcover(
         raise ValueError(f"exhausted must be 'random' or 'lowest'; got {exhausted!r}")
     if int(top) < 1:
         raise ValueError(f"top must be at least 1; got {top!r}")
-    radius = _purity_radius(pool, rng, alpha, n_classes) if delta is None else float(delta)
+    radius = _purity_radius(pool, alpha, n_classes) if delta is None else float(delta)
     if not 0 < radius < np.inf:
         raise ValueError(f"delta must be a positive distance; got {delta!r}")
     if top == 1:
         positions, gains = kernels.ball_cover(
-            pool.X, batch_size, radius, covered_by=pool.labeled, candidates=pool.candidates, n_jobs=pool.n_jobs
+            pool.X,
+            batch_size,
+            radius,
+            covered_by=pool.labeled,
+            candidates=pool.candidates,
+            carried=_carried(pool, "probcover"),
+            n_jobs=pool.n_jobs,
         )
         picks = as_numpy(positions, "positions")[as_numpy(gains, "gains") > 0]
     else:
@@ -112,21 +125,31 @@ def maxherding(pool: Pool, batch_size: int, *, rng: np.random.Generator, bandwid
         bandwidth=float(bandwidth),
         covered_by=pool.labeled,
         candidates=pool.candidates,
+        carried=_carried(pool, "maxherding"),
         n_jobs=pool.n_jobs,
     )
     return as_numpy(picks, "positions")
 
 
-def _purity_radius(pool: Pool, rng: np.random.Generator, alpha: float, n_classes: int | None) -> float:
+def _carried(pool: Pool, name: str) -> kernels.Carried | None:
+    """What the kernel of a strategy carries from round to round; None in a single call."""
+    return None if pool.carried is None else pool.carried.setdefault(name, kernels.Carried())  # type: ignore[no-any-return]
+
+
+def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
+    """Of the pool alone, whatever the round and its random_state: the rounds of a loop share one radius."""
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha must lie in (0, 1]; got {alpha!r}")
     if n_classes is not None and not 1 <= int(n_classes) <= pool.n:
         raise ValueError(f"n_classes must lie in 1 .. {pool.n}, the rows of X; got {n_classes!r}")
     k = min(int(n_classes or pool.n_classes or DEFAULT_CLASSES), pool.n)
-    _, assignment, _ = kernels.kmeans(pool.X, k, random_state=rng, n_jobs=pool.n_jobs)
-    radius = float(kernels.purity_radius(pool.X, assignment, alpha, n_jobs=pool.n_jobs))
-    # one cluster is pure at any radius; equal rows in two clusters leave only balls of equal rows
-    return min(max(radius, 1e-150), 1e150)
+    known = {} if pool.carried is None else pool.carried.setdefault("probcover: radius", {})
+    if (k, alpha) not in known:
+        _, assignment, _ = kernels.kmeans(pool.X, k, random_state=0, n_jobs=pool.n_jobs)
+        radius = float(kernels.purity_radius(pool.X, assignment, alpha, n_jobs=pool.n_jobs))
+        # one cluster is pure at any radius; equal rows in two clusters leave only balls of equal rows
+        known[k, alpha] = min(max(radius, 1e-150), 1e150)
+    return float(known[k, alpha])
 
 
 def _cover_from_top(

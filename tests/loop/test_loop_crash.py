@@ -59,7 +59,7 @@ class Centroids:
 
 
 def begin(workdir: str) -> pyal.Loop:
-    """A new run, or the one that stands in workdir."""
+    """A new loop, or the one that stands in workdir."""
     if os.path.exists(os.path.join(workdir, "journal.jsonl")):
         return pyal.Loop.resume(workdir, X=X, estimator=Centroids(), test=(X, Y))
     schedule = [("typiclust", 6), ("margin", None)]

@@ -1,4 +1,4 @@
-"""A run on disk and back: goes on as if never interrupted, refuses what it did not start with."""
+"""A loop on disk and back: goes on as if never interrupted, refuses what it did not start with."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def test_resumed_after_every_call_it_goes_on_as_if_never_interrupted(tmp_path, n
 
 def test_a_folder_that_holds_a_run_and_one_that_does_not(tmp_path):
     pyal.Loop(X, workdir=tmp_path / "a" / "b").close()
-    with pytest.raises(FileExistsError, match=r"holds a run already; go on with it by pyal\.Loop\.resume"):
+    with pytest.raises(FileExistsError, match=r"holds a loop already; go on with it by pyal\.Loop\.resume"):
         pyal.Loop(X, workdir=tmp_path / "a" / "b")
     for folder in (tmp_path / "a", tmp_path / "nowhere"):
-        with pytest.raises(FileNotFoundError, match="holds no run"):
+        with pytest.raises(FileNotFoundError, match="holds no loop"):
             pyal.Loop.resume(folder)
     with pytest.raises(ValueError, match="X must be 2-D"):
         pyal.Loop(X[0], workdir=tmp_path / "c")
@@ -107,7 +107,7 @@ def test_another_pool_is_refused(tmp_path):
     other = X.copy()
     other[17, 3] = np.nextafter(other[17, 3], 9)
     for arguments, words in (
-        ({"X": X[:50]}, r"X is not what this run started with: shape was \[60, 5\] and is \[50, 5\]"),
+        ({"X": X[:50]}, r"X is not what this loop started with: shape was \[60, 5\] and is \[50, 5\]"),
         ({"X": X.astype(np.float64)}, "X is not .*: dtype was float32 and is float64"),
         ({"X": other}, "X is not .*: its values differ"),
         ({"test": (X, Y[::-1])}, "test is not .*: its labels differ"),
@@ -141,7 +141,7 @@ def test_what_cannot_be_found_again_is_to_be_passed(tmp_path):
             pyal.Loop.resume(tmp_path / "run", **arguments)
     other = make_pipeline(StandardScaler(with_mean=False), GaussianNB())
     scored = {"X": X, "test": loop._setup.test}
-    with pytest.raises(ValueError, match="estimator is not what this run started with: steps was"):
+    with pytest.raises(ValueError, match="estimator is not what this loop started with: steps was"):
         pyal.Loop.resume(tmp_path / "run", **scored, estimator=other)
     assert known(pyal.Loop.resume(tmp_path / "run", **scored, estimator=pipeline)) == known(loop)
     for wrong, error, words in (
