@@ -145,6 +145,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     words = [os.path.relpath(word, config.rootpath) if Path(word).exists() else word for word in given]
     output_json["command"] = " ".join([*chosen, "pytest", shlex.join(words)])
     for entry in output_json["benchmarks"]:
+        entry.pop("params", None)  # objects by their addresses
         entry["stats"].pop("data", None)
 
 

@@ -17,8 +17,7 @@ import pytest
 from peers import Peer
 from pools import make_pool
 
-from pyal.heads.closed_form import ClosedFormSoftmax
-from pyal.heads.probes import LinearHead
+from pyal.heads import ClosedFormSoftmax, LinearHead
 
 FIRST, LAST = 10, int(os.environ.get("PYAL_BENCH_LABELS") or 60)
 CLASSES, ROWS = 10, 4000

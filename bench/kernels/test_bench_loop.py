@@ -20,7 +20,8 @@ from peers import Peer
 from pools import Pool
 
 import pyal
-from pyal.heads.closed_form import ClosedFormSoftmax
+from pyal.heads import ClosedFormSoftmax
+from pyal.loop.journal import Journal
 
 BATCH_SIZE, LABELED, CLASSES, SEED = 100, 500, 10, 0
 
@@ -50,13 +51,19 @@ class Round:
     The round has another number each time, so that the head is fitted and the strategy draws other random numbers.
     """
 
-    def __init__(self, loop: pyal.Loop) -> None:
+    def __init__(self, loop: pyal.Loop, monkeypatch: pytest.MonkeyPatch) -> None:
         self.loop = loop
         self.seconds: list[dict[str, float]] = []
         self.appending = 0.0
-        if loop._journal is not None:
-            self.append = loop._journal.append
-            loop._journal.append = self.timed_append
+        append = Journal.append
+
+        def timed_append(journal: Journal, *record: Any) -> Any:
+            begin = time.perf_counter()
+            mark = append(journal, *record)
+            self.appending += time.perf_counter() - begin
+            return mark
+
+        monkeypatch.setattr(Journal, "append", timed_append)
 
     def __call__(self) -> tuple[int, np.ndarray]:
         """Its number and its picks."""
@@ -69,12 +76,6 @@ class Round:
         self.seconds.append({**phases, "other": total - sum(phases.values())})
         return entry["round"], picks
 
-    def timed_append(self, *record: Any) -> Any:
-        begin = time.perf_counter()
-        mark = self.append(*record)
-        self.appending += time.perf_counter() - begin
-        return mark
-
     def phases(self, last: int) -> dict[str, float]:
         """Median seconds of each phase in the last rounds."""
         return {name: statistics.median(s[name] for s in self.seconds[-last:]) for name in self.seconds[-1]}
@@ -86,13 +87,20 @@ BY_HAND = Peer("loop", "by hand", by_hand, note="fit, predict_proba and pyal.sel
 @pytest.mark.parametrize("kept", [False, True], ids=["in memory", "workdir"])
 @pytest.mark.parametrize("strategy", ["typiclust", "margin"])
 def test_round(
-    versus: Callable[..., Any], benchmark: Any, pool: Pool, strategy: str, kept: bool, n_jobs: int, tmp_path: Path
+    versus: Callable[..., Any],
+    benchmark: Any,
+    pool: Pool,
+    strategy: str,
+    kept: bool,
+    n_jobs: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     X, batch_size = pool.X, min(BATCH_SIZE, len(pool.X) // 20)
     y = labels_of(X)
     options = {"random_state": SEED, "n_jobs": n_jobs, "workdir": tmp_path / "run" if kept else None}
     with pyal.Loop(X, ClosedFormSoftmax("ridge"), strategy, batch_size, y=y, **options) as loop:
-        ours = Round(loop)
+        ours = Round(loop, monkeypatch)
 
         def theirs() -> np.ndarray:
             return by_hand(X, y, strategy, batch_size, 0, n_jobs)

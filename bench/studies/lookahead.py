@@ -18,7 +18,7 @@ import numpy as np
 from studies import embeddings
 
 import pyal
-from pyal.heads.probes import MLPHead
+from pyal.heads import MLPHead
 
 OPTIONS = ("seeds", "rows", "n-jobs", "sets")
 QUICK = {"seeds": 2, "rows": 3000}
