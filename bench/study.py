@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -58,6 +59,11 @@ def commit() -> str:
     return ""
 
 
+def anywhere(word: str, out: str) -> str:
+    """A word of the command line without the paths of this machine."""
+    return "OUT" if word == out else "PATH" if os.sep in word else word
+
+
 def main(argv: list[str]) -> None:
     given = arguments_of(argv)
     measure.limit_threads()
@@ -65,7 +71,7 @@ def main(argv: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     report = {
         "date": datetime.date.today().isoformat(),
-        "command": "python bench/study.py " + shlex.join("OUT" if word == given.out else word for word in argv),
+        "command": shlex.join(["python", "bench/study.py", *(anywhere(word, given.out) for word in argv)]),
         "commit": commit(),
         "machine": measure.machine(),
         **STUDIES[given.study].run(given, out),
