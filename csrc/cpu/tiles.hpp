@@ -5,7 +5,7 @@
 // instruction set (AMX or AVX512-BF16 tiles, else float) and gives bounds only:
 //
 // Rows are taken about a common origin and scaled by a power of two, a = (x - origin) * scale, then stored as a'. With
-// e >= |a - a'| per row, the distance of two rows differs from that of their stored forms by at most e_i + e_j (triangle
+// e >= |a - a'| per row, the distance of two rows differs from their stored forms' by at most e_i + e_j (triangle
 // inequality), and the computed |a'_i|^2 + |a'_j|^2 - 2 <a'_i, a'_j> differs from its exact value by at most
 // slack * (|a'_i|^2 + |a'_j|^2). Both together give rigorous bounds on the true distance: reach_bound, distance_bounds.
 #pragma once
@@ -271,7 +271,7 @@ struct Filter : Bf16Words {
     _tile_stored(2, c + 16 * stride, bytes);
     _tile_stored(3, c + 16 * stride + 16, bytes);
   }
-  // The first 16 rows only. Four sums again, the instructions take long: those of even and of odd words.
+  // The first 16 rows only. Four sums again, for even and for odd words, as the instructions take long.
   static void run_few(const word* a, const word* b, int64_t words, float* c, int64_t stride) {
     _tile_zero(0);
     _tile_zero(1);
@@ -505,7 +505,7 @@ inline float reach_bound(float reach, float lost) {
 }
 
 // The frame with a scale that also brings these rows into the range of float. Not needed for float rows, whose squared
-// norms float holds: the scale of all frames but those of double is 1.
+// norms float holds: the scale of a frame is 1, but for double.
 template <class T, class B>
 inline Frame<T> including(Frame<T> frame, const RowList<B>& list, int64_t count) {
   if constexpr (sizeof(compute_t<T>) == 8) {

@@ -1,6 +1,6 @@
-// First gains by one self-join over all rows that matter; pairs that the bounds leave in doubt are settled by their
-// distance. Then lazily: `covered_log` lists the covered rows in the order they were covered, and a candidate is up to
-// date when it has subtracted those of its ball among the entries it has not seen.
+// One self-join over all rows that matter counts the first gains; where its bounds leave a doubt about a pair, the distance
+// settles it. Then the loop is lazy: `covered_log` lists rows in the order in which they were covered, and a candidate catches up
+// by subtracting the rows of its ball among the entries that it has not seen.
 #include "ball_cover.hpp"
 
 #include "../cpu/instantiate.hpp"
@@ -232,7 +232,7 @@ struct Greedy {
     s.bound.build();
   }
 
-  // Catching up row by row has cost more than counting all gains anew by a join would.
+  // Catching up row by row has cost more than a join that counts all gains again would.
   bool recount() {
     spent = 0;
     for (int64_t i = 0; i < n; ++i) s.gain[i] = 0;

@@ -12,7 +12,7 @@
 // inner products decide only pairs that their error bound leaves no doubt about.
 // Carried (is_covered, bounds, both or neither): which rows the calls before this one have covered, and for every row an upper
 // bound on its gain. `covered` then lists only what is new since; on return, covered rows and picks of this call are taken in.
-// The picks and gains are those of a call that carries nothing and is given everything in `covered`.
+// Picks and gains are the same as for a call that carries nothing and has everything in `covered`.
 // Idea (CPU): one self-join counts the first gains. Gains only fall, and only by rows covered since: each candidate
 // remembers how much of the list of covered rows it has accounted for and catches up only when its bound is the
 // largest. Memory: O(n); the neighbourhood graph never exists.

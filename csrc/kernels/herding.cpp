@@ -1,7 +1,8 @@
-// What is known of a candidate is a value as of some entry of the log: its gain, or an upper bound from a join (cheap,
-// loose by the error of the filter). Subtracting exactly what the log has cost it since makes either a value as of now.
-// The candidate of the largest bound catches up so; where that then is only a bound, its gain is added up from all rows. When all this
-// has cost as much as a join would (the first picks lower every gain), a join bounds all candidates anew.
+// The log lists by how much picks have raised m, row by row. Of each candidate we know a value that was right at some entry of
+// the log: its gain, or an upper bound from a join, which is cheap but loose by the error of the filter. Subtracting what later
+// entries have cost the candidate, exactly, brings the value up to date. The candidate of the largest bound is brought up to date
+// first; if its value is still only a bound then, its gain is added up from all rows. When this has cost as much as a join would
+// (the first picks lower every gain), a join bounds all candidates again.
 #include "herding.hpp"
 
 #include "../cpu/instantiate.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int64_t wave_rows = 64, row_chunk = 256;
 
-// How many pairs a join bounds in the time of one exact kernel value, roughly; it only balances work.
+// Roughly how many pairs a join bounds in the time that one exact kernel value takes. It only balances work.
 #if defined(__AMX_BF16__)
 constexpr double filter_speed = 48;
 #else
@@ -22,8 +23,8 @@ constexpr double filter_speed = 12;
 
 constexpr double join_margin = 1 + 1e-4;  // single precision sums of the join
 
-// Gains are compared after rounding: those of equal rows may have been added up along different histories and differ in
-// their last bits, and must still count as a tie. Well below what the kernel values themselves are good for.
+// Gains are rounded before they are compared. Equal rows must tie, though their gains may have been added up along different
+// histories and differ in the last bits. The rounding is far below the error of the kernel values themselves.
 template <class V>
 double comparable(double gain) {
   if constexpr (sizeof(V) == 4) return static_cast<double>(static_cast<float>(gain));
@@ -114,7 +115,7 @@ inline void atomic_add(double* target, double value) {
   while (!__atomic_compare_exchange(target, &old, &sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-// Upper bounds on what all gains owe to other rows, by a self-join; single precision sums, made up for by join_margin.
+// Bounds from above what all gains owe to other rows, by a self-join. It sums in single precision; join_margin makes up for that.
 template <class T>
 struct Bounder {
   const HerdingParams<T>& p;
@@ -154,7 +155,7 @@ struct Bounder {
       const float shift = block.lost * block.lost * (1 / t - 1) * (1 + 0x1p-20f), keep = 1 - t;
       const vec<float> m_i = splat(static_cast<float>(s.m[i]) * (1 - 0x1p-22f)), weight_i = splat(s.weight[i]);
       const vec<float> zero = {}, cut_i = splat(s.cut[i]);
-      // Its own kernel value is known. Where the others are next to nothing, a bound on it would hide them all.
+      // The row's kernel value with itself is known exactly. Where the others are tiny, a bound on it would hide them all.
       const int64_t own = i - block.j0;
       const bool meets_itself = own >= 0 && own < block.b.count;
       const float own_weight = meets_itself ? weight[own] : 0;
@@ -178,7 +179,7 @@ struct Bounder {
   }
 };
 
-// The greedy loop's state: bounds, gains and the log in the layout, the order to look at candidates, the picks so far.
+// The state of the greedy loop: bounds, gains and the log (in the layout), the wave at hand, and the picks so far.
 template <class T>
 struct Greedy {
   using V = compute_t<T>;
@@ -187,7 +188,7 @@ struct Greedy {
   const Control& control;
   int64_t n = p.X.rows, n_candidates = p.candidates.data ? p.candidates.size : n;
   RowList<T> rows = {p.X, nullptr}, candidates = {p.X, p.candidates.data};
-  bool few = 2 * n_candidates < n;  // then candidates against all rows is less than the triangle
+  bool few = 2 * n_candidates < n;  // then joining candidates with all rows is less work than the triangle
   double join_cost = (few ? static_cast<double>(n_candidates) : static_cast<double>(n) / 2) * static_cast<double>(n) /
                      filter_speed;
   double minus_inverse = -1 / (p.bandwidth * p.bandwidth);
@@ -204,7 +205,7 @@ struct Greedy {
   };
   Waiting wave[wave_rows] = {};
   int64_t wave_size = 0;
-  bool anew = false;             // the wave's gains are added up from all rows, not corrected by the log
+  bool from_rows = false;        // the wave's gains are added up from all rows, not corrected by the log
   int64_t first = 0, total = 0;  // the rows, or the log entries, that the wave goes through
 
   double weight(int64_t i) const { return p.weights ? p.weights[i] : 1.0; }
@@ -259,7 +260,7 @@ struct Greedy {
     return true;
   }
 
-  // Upper bounds on all gains, less join_margin and what candidates gain at themselves, into s.joined.
+  // Writes upper bounds on all gains into s.joined, without join_margin and without what candidates gain at themselves.
   bool join(double before, double after) {
     for (int64_t i = 0; i < n; ++i) {
       s.joined[i] = 0;
@@ -279,7 +280,7 @@ struct Greedy {
     return comparable<V>(s.joined[i] * join_margin + weight(i) * (1 - static_cast<double>(s.m[i])));
   }
 
-  // What calls before this one have left is enough where it bounds the gains of most candidates; else a join bounds them all.
+  // Bounds that earlier calls have left are enough where they cover most candidates; else a join bounds all gains.
   bool first_bounds() {
     int64_t known = 0;
     for (int64_t c = 0; p.bounds && c < n_candidates; ++c) known += p.bounds[candidates.position(c)] >= 0;
@@ -329,26 +330,27 @@ struct Greedy {
     order_by_age();
   }
 
-  // One kind per wave, that of its first candidate; from another on, candidates go back.
+  // All candidates of a wave are updated in the way that suits its first one. From the first that needs the other way on,
+  // candidates go back.
   void keep_one_kind() {
     int64_t oldest = logged;
     for (int64_t w = 0; w < wave_size; ++w) {
       const int64_t seen = s.seen[wave[w].position];
-      const bool from_rows = seen == logged || logged - seen >= n;
-      if (w == 0) anew = from_rows;
-      if (from_rows != anew) {
+      const bool needs_rows = seen == logged || logged - seen >= n;
+      if (w == 0) from_rows = needs_rows;
+      if (needs_rows != from_rows) {
         for (int64_t rest = w; rest < wave_size; ++rest) s.bound.set(wave[rest].position, wave[rest].bound);
         wave_size = w;
         break;
       }
-      if (!anew && seen < oldest) oldest = seen;
-      spent += static_cast<double>(anew ? n : logged - seen);
+      if (!from_rows && seen < oldest) oldest = seen;
+      spent += static_cast<double>(from_rows ? n : logged - seen);
     }
-    first = anew ? 0 : oldest;
-    total = anew ? n : logged - oldest;
+    first = from_rows ? 0 : oldest;
+    total = from_rows ? n : logged - oldest;
   }
 
-  // Candidates of like age side by side: four at a time share the chunks they have missed.
+  // Candidates of similar age stand side by side, as four at a time share the chunks that they have missed.
   void order_by_age() {
     for (int64_t w = 1; w < wave_size; ++w) {
       const Waiting entry = wave[w];
@@ -385,7 +387,7 @@ struct Greedy {
     return part;
   }
 
-  // All candidates of the wave against one chunk of rows (or of the log), while that is in cache.
+  // Compares all candidates of the wave with one chunk of rows, or of the log, while the chunk is in cache.
   void update_chunk(int64_t item) {
     V buffer[4 * row_chunk];
     const int64_t begin = first + item * row_chunk, count = at_most(row_chunk, total - item * row_chunk);
@@ -399,13 +401,13 @@ struct Greedy {
         seen_least = at_most(seen_least, s.seen[wave[w0 + r].position]);
         parts[r] = 0;
       }
-      if (!anew && seen_least >= begin + count) continue;
-      if (anew)
+      if (!from_rows && seen_least >= begin + count) continue;
+      if (from_rows)
         kernel_rows(centers, n_centers, count, [&](int64_t b) { return rows[begin + b]; }, buffer);
       else
         kernel_rows(centers, n_centers, count, [&](int64_t b) { return rows[logged_rise(begin, b).position]; }, buffer);
       for (int64_t r = 0; r < n_centers; ++r)
-        parts[r] = anew ? gain_over_rows(buffer + r * row_chunk, begin, count)
+        parts[r] = from_rows ? gain_over_rows(buffer + r * row_chunk, begin, count)
                         : change_over_log(buffer + r * row_chunk, begin, count, s.seen[wave[w0 + r].position]);
     }
   }
@@ -418,14 +420,14 @@ struct Greedy {
     return true;
   }
 
-  // Parts are added in chunk order, so the threads do not show.
+  // Parts are added in the order of the chunks, so that the number of threads does not show.
   void put_back(Waiting entry, int64_t w, int64_t chunks) {
     const int64_t j = entry.position;
-    double value = anew ? 0 : s.value[j];
+    double value = from_rows ? 0 : s.value[j];
     for (int64_t item = 0; item < chunks; ++item) value += s.parts[item * wave_rows + w];
     s.value[j] = value > 0 ? value : 0;  // the running difference is rounded
     s.seen[j] = logged;
-    if (anew) s.exact[j] = 1;
+    if (from_rows) s.exact[j] = 1;
     if (s.exact[j])
       entry.bound = comparable<V>(s.value[j]);
     else if (s.value[j] * (1 + 0x1p-20) < entry.bound)
@@ -446,7 +448,7 @@ struct Greedy {
     return true;
   }
 
-  // For the calls after this one. What a pick would add is covered now.
+  // Leaves m and the bounds to later calls; picks gain nothing any more.
   void hand_on() const {
     if (p.best) std::memcpy(p.best, s.m, static_cast<size_t>(n) * sizeof(V));
     for (int64_t c = 0; p.bounds && picked && c < n_candidates; ++c) {

@@ -9,10 +9,10 @@
 // A pick's gain is told as it is added up over all rows when it is picked, in double, whatever was known of it before.
 // Carried (best, bounds, both or neither): m_x as the calls before this one have left it, and for every row an upper bound on
 // n gain, for the same bandwidth and weights. `covered` then lists only what is new since; on return, covered rows and picks
-// of this call are taken in. The picks and gains are those of a call that carries nothing and is given everything in `covered`.
+// of this call are taken in. Picks and gains are the same as for a call that carries nothing and has everything in `covered`.
 // Idea (CPU): one self-join bounds the first gains from above. Gains only fall (submodularity), and only through the
 // rows whose m has risen since: a log of (x, old m, new m) lets a candidate of the largest bound catch up by just
-// those, or start anew where that is shorter. Memory: O(n), and the log is cut at n entries.
+// those, or from all rows where that is shorter. Memory: O(n), and the log is cut at n entries.
 #pragma once
 #include "../storage.hpp"
 

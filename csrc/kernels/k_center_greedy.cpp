@@ -1,6 +1,6 @@
-// Lazy greedy. A wave takes the stale candidates of the largest bounds and compares them, in groups and in parallel, with
-// the picks that they have missed; the latest picks stay packed for that. Once there is no room for another one, all
-// candidates are brought up to date at once.
+// The greedy loop is lazy: a candidate's bound may be stale, that is, not account for the latest picks. A wave takes the stale
+// candidates with the largest bounds and compares them with the picks that they have missed, in groups and in parallel. The
+// latest picks stay packed for this. When there is no room for another one, all candidates are brought up to date at once.
 #include "k_center_greedy.hpp"
 
 #include "../cpu/instantiate.hpp"
@@ -10,9 +10,10 @@
 namespace pyal::cpu {
 namespace {
 
-// Candidates of a wave, per group: more share what the groups cost, fewer keep to what the pick needs.
+// How many candidates a group of a wave holds. A larger group shares its cost among more of them, a smaller one compares fewer
+// that the pick does not need.
 constexpr int64_t group_rows = Filter::few, most_groups = 64, buckets = 64;
-constexpr int64_t worth_sharing = 2048;  // values in the rows of a wave: below, other threads take longer to be told
+constexpr int64_t worth_sharing = 2048;  // values in a wave's rows; with fewer, waking other threads takes longer
 
 template <class T>
 struct Layout {
@@ -35,7 +36,7 @@ struct Layout {
         nearest(p.X.cols, at_least(p.covered.size, p.batch_size), threads, arena) {}
 };
 
-// The greedy loop's state: bounds in the layout, the picks so far, those among them that some bounds do not account for.
+// The state of the greedy loop: the bounds (in the layout), the picks so far, and the latest ones, which bounds may have missed.
 template <class T>
 struct Greedy {
   using V = compute_t<T>;
@@ -79,7 +80,7 @@ struct Greedy {
       frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);
       if (p.covered.size && !lower_all(covered, p.covered.size)) return false;
     }
-    // The first pick may be fixed, by `start` or by the rule where nothing is covered: all at +inf, the lowest candidate.
+    // `start` may fix the first pick. So does the rule where nothing is covered: all are at +inf, and the lowest candidate wins.
     if (p.start >= 0 || bound[0] == infinity) {
       int64_t first = 0;
       if (p.start >= 0)
@@ -87,11 +88,11 @@ struct Greedy {
       record(first);
       bound[first] = MaxTree<V>::none();
     }
-    return picked == p.batch_size || start_anew();
+    return picked == p.batch_size || catch_up();
   }
 
-  // Brings all candidates up to date.
-  bool start_anew() {
+  // Brings all candidates up to date with the latest picks, so that none of these need stay packed.
+  bool catch_up() {
     if (!lower_all({p.X, p.positions + first_recent}, recent())) return false;
     first_recent = picked;
     s.nearest.set_centers(picks(), picked, 0, frame);
@@ -102,8 +103,8 @@ struct Greedy {
 
   bool up_to_date(int64_t i) const { return s.seen[i] == recent(); }
 
-  // Stale candidates in the order of their bounds, as far as `groups` groups or the first that is up to date: those before it
-  // may have to give way to it. Then by what they have seen, about, so that those of a group have missed the same.
+  // Takes stale candidates, largest bound first, until `groups` groups are full or a candidate is up to date: no candidate after
+  // it can be the pick. Then it sorts them roughly by what they have seen, so that a group's candidates have missed the same.
   void take_wave(int64_t groups) {
     int64_t taken[most_groups * group_rows], start[buckets + 1] = {};
     V taken_bound[most_groups * group_rows];
@@ -163,7 +164,7 @@ struct Greedy {
     record(best);
     s.bound.set(best, MaxTree<V>::none());
     if (picked == p.batch_size) return true;
-    if (recent() > s.nearest.room()) return start_anew();
+    if (recent() > s.nearest.room()) return catch_up();
     s.nearest.add_center(frame);
     return true;
   }

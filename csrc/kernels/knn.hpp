@@ -18,7 +18,7 @@ namespace pyal {
 template <class T>
 struct KnnParams {
   Matrix<T> X;
-  Matrix<T> queries;           // (m, d); data == nullptr: the rows of X themselves, and m those of X
+  Matrix<T> queries;           // (m, d); data == nullptr: the rows of X themselves, m = n
   int64_t k;                   // >= 1
   const int64_t* order;        // (group_start[n_groups],) positions, group by group, ascending inside; nullptr: no groups
   const int64_t* group_start;  // (n_groups + 1,) offsets into order

@@ -45,7 +45,7 @@ struct State {
   using V = compute_t<T>;
   const NtkLookaheadParams<T>& p;
   int64_t n, stride, classes, class_stride, most_learned, block_rows, blocks;
-  int64_t learned = 0, written = 0, exact = 0;  // picks in u; in `working`; in it since it was made anew
+  int64_t learned = 0, written = 0, exact = 0;  // picks in u; in `working`; in it since it was last made
   double* u;           // (stride / panel, most_learned, panel)
   double* own_u;       // (most_learned,) of the row being learned
   V* recent;           // (pending, stride) the picks that `working` lacks, by number modulo pending
@@ -163,7 +163,7 @@ bool learn(State<T>& s, int64_t j, double* change, const Control& control) {
   return true;
 }
 
-// ---- the working copy, made anew ----
+// ---- the working copy, made again ----
 
 // Rows x .. x + 3 of R - sum u u^T in double.
 template <class T>

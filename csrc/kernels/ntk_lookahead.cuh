@@ -247,7 +247,7 @@ __global__ void lookahead_describe_kernel(State<V> s, int64_t learned) {
   if (lane == 0) s.rest[blockIdx.x] = rest;
 }
 
-// The working copy, made anew in double.
+// The working copy, made again in double.
 template <class V, class T>
 __global__ void __launch_bounds__(threads) lookahead_rebuild_kernel(State<V> s, const T* R, int64_t learned) {
   __shared__ double rows[tile_depth][tile], cols[tile_depth][tile];

@@ -17,7 +17,7 @@
 // Numerics. What is carried from pick to pick is double: each u comes from the row of the given R and all earlier u, in double,
 // so that neither u, f nor the diagonal drift. Scores are computed in compute_t<T> from a working copy of R, which takes `pending`
 // picks at once (until then they are subtracted on the fly, so a pick costs one read of R and a write every `pending` picks)
-// and is made anew in double from R and all u every `refresh` picks.
+// and is made again in double from R and all u every `refresh` picks.
 // Pruning: where s_xj (D_jc - D_jp) stays below the margin of row x for every class c but the label y_j, only y_j can overtake the
 // predicted class p, and one comparison tells; else p, y_j and t_x decide against a bound on all others; only what is
 // still open looks at every class.

@@ -10,7 +10,7 @@
 // and in both cases coef += (t - coef x) k'. In between the row is not taken and the call ends there: whether it adds a
 // direction is then for a factorisation of all rows to say. scale is the largest norm of a row so far, x included.
 //
-// Numerics: the square root in place of pinv(Z'Z) itself, as its condition is that of Z and not the square: 1e6 there leaves
+// Numerics: the square root in place of pinv(Z'Z) itself, as its condition is Z's and not the square of it: 1e6 there leaves
 // ten right digits of coef, where updates of the Gram inverse leave six. Sums over rows of R are taken in chunks of 64 rows in
 // order, so that the number of threads changes nothing. O(d^2 + d C) a row. Memory: O(d^2 / 64) scratch.
 #pragma once
