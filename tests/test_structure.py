@@ -382,14 +382,16 @@ def dependencies(root: Path) -> list[str]:
 
 
 def readme_tree(root: Path) -> list[str]:
-    """The trees of README.md and csrc/README.md list files that exist, the first one all packages and parts of csrc."""
+    """The trees of README.md and csrc/README.md list what exists: the first all packages, the second all headers."""
     wrong = []
-    for page, every in (("README.md", ("pyal/*/__init__.py", "csrc/*/*.hpp", "csrc/*/*.cuh")), ("csrc/README.md", ())):
+    headers = ("*.hpp", "cpu/*.hpp", "cuda/*.cuh", "bind/*.hpp")
+    for page, every in (("README.md", ("pyal/*/__init__.py",)), ("csrc/README.md", headers)):
         folder = (root / page).parent
         listed = paths_in_trees(text(root / page))
         wrong += [] if listed else [f"{page} has no tree of the files"]
         wrong += [f"{page} lists {path}, which does not exist" for path in listed if not (folder / path).exists()]
-        there = {path.parent.relative_to(folder) for pattern in every for path in folder.glob(pattern)}
+        found = {path.relative_to(folder) for pattern in every for path in folder.glob(pattern)}
+        there = {path.parent if path.name == "__init__.py" else path for path in found}
         wrong += [f"{page} does not list {path}" for path in sorted(there - set(listed))]
     return wrong
 

@@ -109,10 +109,14 @@ def test_a_breach_is_named(copy, case):
     assert any(Path(file).name in line for line in new), new
 
 
-def test_a_package_that_the_readme_leaves_out_is_named(copy):
-    (copy / "pyal/surrogate").mkdir()
-    (copy / "pyal/surrogate/__init__.py").write_text("")
-    assert rules.readme_tree(copy) == ["README.md does not list pyal/surrogate"]
+@pytest.mark.parametrize(
+    ("page", "file"), [("README.md", "pyal/surrogate/__init__.py"), ("csrc/README.md", "cpu/new.hpp")]
+)
+def test_what_a_tree_leaves_out_is_named(copy, page, file):
+    added = (copy / page).parent / file
+    added.parent.mkdir(exist_ok=True)
+    added.write_text("")
+    assert rules.readme_tree(copy) == [f"{page} does not list {file.removesuffix('/__init__.py')}"]
 
 
 @pytest.mark.parametrize("requirement", ['"numpy==2.0"', '"numpy<3"', '"pandas"'])
