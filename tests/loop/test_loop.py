@@ -1,4 +1,4 @@
-"""The contract of Loop in memory; over restarts: test_loop_resume.py; what happens to its file: test_loop_crash.py."""
+"""The contract of Loop in memory. What it is taught: test_loop_answers.py; over restarts: test_loop_resume.py."""
 
 from __future__ import annotations
 
@@ -69,29 +69,47 @@ def test_a_model_is_fitted_to_the_labels_in_the_order_of_their_rows():
     assert orders[0] == orders[1]
 
 
-def test_proba_has_a_column_per_class_in_the_order_of_classes():
-    seen = {}
+NAMES = np.array(["ant", "bee", "cat"])[Y]
+NO_BEES = [name if i < 9 and name != "bee" else None for i, name in enumerate(NAMES)]
+KNOWN = [i for i in range(9) if NAMES[i] != "bee"]
+
+
+@pytest.fixture
+def seen():
+    """A strategy that keeps the pool it was given, as `seen.pool`."""
 
     def spy(pool, batch_size, *, rng):  # noqa: ARG001
-        seen["proba"], seen["y"], seen["n"] = pool.proba, pool.y, pool.n_classes
+        spy.pool = pool
         return pool.candidates[:batch_size]
 
-    names = np.array(["ant", "bee", "cat"])[Y]
-    y = [name if i < 9 and name != "bee" else None for i, name in enumerate(names)]
-    rows = [i for i in range(9) if names[i] != "bee"]
-    wanted = GaussianNB().fit(X[rows], names[rows]).predict_proba(X)
-    pyal.Loop(X, GaussianNB(), spy, 4, y=y, classes=["cat", "bee", "ant", "dog"]).query()
-    np.testing.assert_array_equal(
-        seen["proba"], np.stack([wanted[:, 1], 0 * wanted[:, 0], wanted[:, 0], np.zeros(N)], 1)
-    )
-    np.testing.assert_array_equal(seen["y"], [{"cat": 0, "ant": 2}[names[i]] for i in rows])
-    assert seen["n"] == 4
-    pyal.Loop(X, GaussianNB(), spy, 4, y=y).query()
-    np.testing.assert_array_equal(seen["proba"], wanted)
-    pyal.Loop(X, None, spy, 4, y=y, classes=["dog", "cat", "ant", "bee"]).query()
-    assert seen["proba"] is None
-    pyal.Loop(X, None, spy, 4, y=[1, *[None] * (N - 1)], classes=[0, 1]).query()  # codes -1 and 1 are not ambiguous
-    np.testing.assert_array_equal(seen["y"], [1])
+    return spy
+
+
+def test_proba_has_a_column_per_class_that_is_known(seen):
+    pyal.Loop(X, GaussianNB(), seen, 4, y=NO_BEES).query()
+    np.testing.assert_array_equal(seen.pool.proba, GaussianNB().fit(X[KNOWN], NAMES[KNOWN]).predict_proba(X))
+
+
+def test_proba_has_the_columns_of_classes_with_0_for_those_not_seen(seen):
+    pyal.Loop(X, GaussianNB(), seen, 4, y=NO_BEES, classes=["cat", "bee", "ant", "dog"]).query()
+    ant, cat = GaussianNB().fit(X[KNOWN], NAMES[KNOWN]).predict_proba(X).T
+    np.testing.assert_array_equal(seen.pool.proba, np.stack([cat, np.zeros(N), ant, np.zeros(N)], 1))
+    assert seen.pool.n_classes == 4
+
+
+def test_strategies_are_told_labels_as_columns_of_proba(seen):
+    pyal.Loop(X, None, seen, 4, y=NO_BEES, classes=["cat", "bee", "ant", "dog"]).query()
+    np.testing.assert_array_equal(seen.pool.labeled, KNOWN)
+    np.testing.assert_array_equal(seen.pool.y, [{"cat": 0, "ant": 2}[NAMES[i]] for i in KNOWN])
+    assert seen.pool.proba is None
+
+
+def test_one_label_of_two_classes_is_not_ambiguous(seen):
+    pyal.Loop(X, None, seen, 4, y=[1, *[None] * (N - 1)], classes=[0, 1]).query()
+    np.testing.assert_array_equal(seen.pool.y, [1])
+
+
+def test_labels_outside_the_classes_are_refused():
     with pytest.raises(ValueError, match="labels must be among the classes ant, bee; got cat"):
         pyal.Loop(X, classes=["ant", "bee"]).teach([1], ["cat"])
 
@@ -222,126 +240,6 @@ def test_candidates_subset_and_the_end_of_the_pool():
         subsets.discard()
         offered.append(subsets.query()[0])
     assert len(set(offered)) > 1  # nothing is labelled: only the subset differs from round to round
-
-
-# ---- teach
-
-
-def test_a_batch_is_answered_in_parts_in_any_order():
-    loop = pyal.Loop(X, strategy="random", batch_size=6, random_state=0)
-    batch = loop.query()
-    loop.teach(batch[[4, 1]], [0, None])
-    np.testing.assert_array_equal(loop.outstanding, batch[[0, 2, 3, 5]])
-    np.testing.assert_array_equal(loop.query(), batch[[0, 2, 3, 5]])
-    other = next(i for i in range(N) if i not in batch)
-    loop.teach([other, batch[0]], [2, 2])
-    assert loop.labels[other] == 2
-    loop.discard()
-    assert loop.outstanding.tolist() == []
-    again = loop.query()
-    assert not {batch[4], batch[1], other, batch[0]} & set(again.tolist())
-    assert loop.skipped.tolist() == [batch[1]]
-    assert loop.labeled.tolist() == sorted([batch[4], other, batch[0]])
-    assert len(loop.history) == 2
-
-
-def test_skipped_rows_are_not_asked_again_unless_asked():
-    loop = pyal.Loop(X[:6], strategy="random", batch_size=2, random_state=0)
-    for hole in (None, float("nan"), np.ma.masked):
-        given = np.ma.masked_array([1, 1], mask=[True, True]) if hole is np.ma.masked else [hole, hole]
-        loop.teach(loop.query(), given)
-    assert loop.skipped.tolist() == [0, 1, 2, 3, 4, 5]
-    with pytest.raises(ValueError, match="no row to pick"):
-        loop.query()
-    loop.unskip([3, 1])
-    assert sorted(loop.query()) == [1, 3]
-    with pytest.raises(ValueError, match="must be skipped ones; these are not: 1"):
-        loop.unskip([0, 1])
-    assert 0 in loop.skipped
-    loop.teach([0], ["dog"])
-    assert loop.labels.tolist() == ["dog", None, None, None, None, None]
-    assert 0 not in loop.skipped
-
-
-def test_labels_are_replaced_and_taken_back():
-    loop = pyal.Loop(X, strategy="random", batch_size=2, y=STARTED)
-    assert loop.relabeled == []
-    loop.teach([1, 2, 3], [7, Y[2], None])
-    assert loop.relabeled == [
-        {"round": 0, "position": 1, "before": Y[1], "after": 7},
-        {"round": 0, "position": 3, "before": Y[3], "after": None},
-    ]
-    assert loop.labels[1] == 7
-    assert loop.labels[3] is None
-    assert loop.skipped.tolist() == [3]
-
-
-@pytest.mark.parametrize(
-    ("rows", "labels", "error", "words"),
-    [
-        ([1, 2], [0], ValueError, r"labels must hold one label or hole per row taught, shape \(2,\); got \(1,\)"),
-        ([1], 0, ValueError, "one label or hole per row taught"),
-        ([N], [0], ValueError, "rows must be in 0 .. 59; got 60"),
-        ([-1], [0], ValueError, "rows must be in 0 .. 59; got -1"),
-        ([1.0], [0], TypeError, "rows must be all integers"),
-        ([True], [0], TypeError, "rows must be all integers"),
-        (np.ones(N, bool), Y, TypeError, "rows must be all integers"),
-        ([1, "a"], [0, 0], TypeError, "rows must be all integers"),
-        (["a"], [0], TypeError, "the loop has no ids; got 'a'"),
-        (3, [0], ValueError, r"rows must be 1-D; got shape \(\)"),
-        ([1, 1], [0, 2], ValueError, "row 1 comes twice with different labels: 0, 2"),
-        ([1, 1], [0, None], ValueError, "row 1 comes twice"),
-        ([1], [-1], ValueError, "labels must not hold -1"),
-        ([1], ["a"], TypeError, "all text or all numbers, here and in test; got 0, 'a'"),
-        ([10, 11], ["a", 2], TypeError, "all text or all numbers"),
-        ([1], [(1, 2)], ValueError, "one label or hole per row taught"),
-        ([1], [b"a"], TypeError, "must be numbers or text"),
-    ],
-)
-def test_answers_that_are_refused(rows, labels, error, words):
-    loop = pyal.Loop(X, strategy="random", y=np.where(np.arange(N) == 5, 0, -1))
-    with pytest.raises(error, match=words):
-        loop.teach(rows, labels)
-    assert loop.labeled.tolist() == [5]
-
-
-def test_labels_as_they_come():
-    loop = pyal.Loop(X, strategy="random")
-    loop.teach(np.array([1, 2], np.uint8), np.array([3, 4], np.int8))
-    loop.teach([4, 4], [9, 9])
-    loop.teach((5,), np.array([2.0]))
-    assert {type(label) for label in loop.labels if label is not None} == {int, float}
-    loop = pyal.Loop(X, strategy="random")
-    loop.teach([1, 2], np.array(["b", None], object))
-    loop.teach([3], np.array(["b"]))
-    assert loop.labels[3] == loop.labels[1] == "b"
-    assert type(loop.labels[3]) is str
-    assert pyal.select(X, loop.labels, strategy="random", batch_size=N - 2).shape == (N - 2,)
-
-
-def test_ids():
-    names = [f"img{i}" for i in range(N)]
-    loop = pyal.Loop(X, strategy="random", ids=names)
-    loop.teach(["img7", "img3"], [1, None])
-    loop.teach(np.array(["img8"]), [1])
-    loop.teach([9], [1])
-    assert (loop.labeled.tolist(), loop.skipped.tolist()) == ([7, 8, 9], [3])
-    loop.unskip(["img3"])
-    assert loop.ids == names
-    with pytest.raises(ValueError, match="rows must be ids of the loop; got img60"):
-        loop.teach(["img60"], [1])
-    with pytest.raises(TypeError, match="rows must be positions; got 'img1'"):
-        loop.teach(["img1"], [1], by="position")
-    loop = pyal.Loop(X, strategy="random", ids=np.arange(N)[::-1] + 1)
-    with pytest.raises(ValueError, match="say by='position' or by='id'"):
-        loop.teach([3], [1])
-    loop.teach([60], [1], by="id")
-    loop.teach([2], [1], by="position")
-    assert loop.labeled.tolist() == [0, 2]
-    with pytest.raises(ValueError, match="by must be 'position' or 'id'; got 'name'"):
-        loop.teach([3], [1], by="name")
-    with pytest.raises(ValueError, match="needs a loop with ids="):
-        pyal.Loop(X).teach([3], [1], by="id")
 
 
 # ---- metrics and history

@@ -46,6 +46,10 @@ SETTINGS = {
         "y": None,
     },
     "own": {"strategy": first_candidates, "step": 3, "estimator": KNeighborsClassifier(3), "test": n_classes},
+    "carried": {
+        "strategy": [("coreset", 13), ("maxherding", 17, {"bandwidth": 2.0}), ("probcover", None, {"n_classes": 4})],
+        "metric": "cosine",
+    },
     "ids": {"strategy": "coreset", "ids": [f"é{i}" for i in range(N)]},
 }
 
