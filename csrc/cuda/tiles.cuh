@@ -55,9 +55,9 @@ __device__ inline int loaded_row() {
 }
 
 template <int count, class T>
-__device__ inline const T* row_to_load(const Rows<T>& from, int64_t first) {
+__device__ inline ScaledRow<T> row_to_load(const Rows<T>& from, int64_t first) {
   const int64_t i = first + loaded_row<count>();
-  return i < from.size ? from.row(i) : nullptr;
+  return i < from.size ? from.row(i) : ScaledRow<T>{};  // stored == nullptr: beyond the end
 }
 
 // read(value, column) is what the tile is made of. It gets 0 for what lies beyond the end, and must leave that 0.
@@ -69,7 +69,7 @@ struct AsStored {
 };
 
 template <int count, int depth, int stride, class C, class T, class Read = AsStored>
-__device__ inline void load_slab(C (&to)[depth][stride], const T* row, int64_t column, int64_t d, bool vectorized,
+__device__ inline void load_slab(C (&to)[depth][stride], const ScaledRow<T>& row, int64_t column, int64_t d, bool vectorized,
                                  const Read& read = {}) {
   static_assert(threads / 2 % count == 0 && count * depth % (4 * threads) == 0);
   const int r = loaded_row<count>();
@@ -77,7 +77,7 @@ __device__ inline void load_slab(C (&to)[depth][stride], const T* row, int64_t c
   for (int e = static_cast<int>(threadIdx.x); e < count * depth / 4; e += threads) {
     const int c = e / 2 / count * 8 + e % 2 * 4;
     Quad<compute_t<T>> four = {};
-    if (row) four = load4(row, column + c, d, vectorized);
+    if (row.stored) four = load4(row, column + c, d, vectorized);
 #pragma unroll
     for (int u = 0; u < 4; ++u) to[c + u][r] = read(static_cast<C>(four.v[u]), column + c + u);
   }
@@ -103,8 +103,8 @@ __device__ inline void add_tile_sums(const Rows<TA>& a, int64_t a0, bool a_vecto
                                      const ReadB& read_b = {}) {
   using Shape = Tile<C>;
   constexpr int R = Shape::R, S = Shape::S;
-  const TA* a_row = row_to_load<Shape::rows>(a, a0);
-  const TB* b_row = row_to_load<Shape::cols>(b, b0);
+  const ScaledRow<TA> a_row = row_to_load<Shape::rows>(a, a0);
+  const ScaledRow<TB> b_row = row_to_load<Shape::cols>(b, b0);
   for (int64_t column = 0; column < a.d; column += Shape::depth) {
     load_slab<Shape::rows>(memory.a, a_row, column, a.d, a_vectorized, read_a);
     load_slab<Shape::cols>(memory.b, b_row, column, a.d, b_vectorized, read_b);
@@ -143,15 +143,15 @@ __device__ inline void tile_sqdists(const Rows<TA>& a, int64_t a0, bool a_vector
 
 // The tile with a single b: threads 0 .. rows - 1 get |a_{a0 + tid} - b|^2, the others nothing of use.
 template <class T, class C = compute_t<T>>
-__device__ inline C row_sqdists(const Rows<T>& a, int64_t a0, const T* b, bool vectorized,
+__device__ inline C row_sqdists(const Rows<T>& a, int64_t a0, const ScaledRow<T>& b, bool vectorized,
                                 typename Tile<C>::Memory& memory) {
   using Shape = Tile<C>;
   const int tid = static_cast<int>(threadIdx.x);
-  const T* a_row = row_to_load<Shape::rows>(a, a0);
+  const ScaledRow<T> a_row = row_to_load<Shape::rows>(a, a0);
   C sqdist = 0;
   for (int64_t column = 0; column < a.d; column += Shape::depth) {
     load_slab<Shape::rows>(memory.a, a_row, column, a.d, vectorized);
-    if (tid < Shape::depth) memory.b[tid][0] = column + tid < a.d ? widen(b[column + tid]) : C(0);
+    if (tid < Shape::depth) memory.b[tid][0] = column + tid < a.d ? b[column + tid] : C(0);
     block_sync();
     if (tid < Shape::rows) {
       C slab = 0;

@@ -35,28 +35,39 @@ __host__ __device__ inline bool vectorizable(const T* data, int64_t d) {
   return d % 4 == 0 && reinterpret_cast<uintptr_t>(data) % alignment == 0;
 }
 
+// A row and what it is multiplied by: 1 where the matrix has no factor, which changes no bit and spares a branch.
+template <class T>
+struct ScaledRow {
+  const T* stored;
+  compute_t<T> factor;
+
+  __device__ compute_t<T> operator[](int64_t c) const { return widen(stored[c]) * factor; }
+};
+
 // Columns c .. c + 3 of a row of d columns, zero beyond it.
 template <class T>
-__device__ inline Quad<compute_t<T>> load4(const T* row, int64_t c, int64_t d, bool vectorized) {
+__device__ inline Quad<compute_t<T>> load4(const ScaledRow<T>& row, int64_t c, int64_t d, bool vectorized) {
   Quad<compute_t<T>> to = {};
   if (vectorized) {
     if (c >= d) return to;
     if constexpr (sizeof(T) == 4) {
-      const float4 raw = *reinterpret_cast<const float4*>(row + c);
+      const float4 raw = *reinterpret_cast<const float4*>(row.stored + c);
       to = {{raw.x, raw.y, raw.z, raw.w}};
     } else if constexpr (sizeof(T) == 8) {
-      const double2 low = *reinterpret_cast<const double2*>(row + c);
-      const double2 high = *reinterpret_cast<const double2*>(row + c + 2);
+      const double2 low = *reinterpret_cast<const double2*>(row.stored + c);
+      const double2 high = *reinterpret_cast<const double2*>(row.stored + c + 2);
       to = {{low.x, low.y, high.x, high.y}};
     } else {
-      const ushort4 raw = *reinterpret_cast<const ushort4*>(row + c);
+      const ushort4 raw = *reinterpret_cast<const ushort4*>(row.stored + c);
       to = {{widen(T{raw.x}), widen(T{raw.y}), widen(T{raw.z}), widen(T{raw.w})}};
     }
+#pragma unroll
+    for (int e = 0; e < 4; ++e) to.v[e] *= row.factor;
     return to;
   }
 #pragma unroll
   for (int e = 0; e < 4; ++e)
-    if (c + e < d) to.v[e] = widen(row[c + e]);
+    if (c + e < d) to.v[e] = row[c + e];
   return to;
 }
 
@@ -67,20 +78,29 @@ struct Rows {
   const int64_t* index;
   int64_t size;
   int64_t d;
+  const compute_t<T>* factor = nullptr;  // by position
 
   __device__ int64_t position(int64_t i) const { return index ? index[i] : i; }
-  __device__ const T* row(int64_t i) const { return data + position(i) * d; }
+  __device__ ScaledRow<T> at(int64_t position) const {
+    return {data + position * d, factor ? factor[position] : compute_t<T>(1)};
+  }
+  __device__ ScaledRow<T> row(int64_t i) const { return at(position(i)); }
 };
 
 template <class T>
 inline Rows<T> all_rows(const Matrix<T>& X) {
-  return {X.data, nullptr, X.rows, X.cols};
+  return {X.data, nullptr, X.rows, X.cols, X.factor};
+}
+
+template <class T>
+inline Rows<T> rows_listed(const Matrix<T>& X, const int64_t* index, int64_t size) {
+  return {X.data, index, size, X.cols, X.factor};
 }
 
 // The rows of a Positions whose nullptr means all of X (candidates); a nullptr that means none has size 0 anyway.
 template <class T>
 inline Rows<T> rows_at(const Matrix<T>& X, const Positions& at) {
-  return {X.data, at.data, at.data ? at.size : X.rows, X.cols};
+  return rows_listed(X, at.data, at.data ? at.size : X.rows);
 }
 
 // ---- reductions: every thread of the warp or the block takes part ----
@@ -247,7 +267,7 @@ struct Product {
 // sums[r][k] over the columns of a[r] and b[k], the same in every lane. The order of summation depends on d and
 // vectorized alone, not on R and K, so two ways to the same pair give the same bits.
 template <class Term, int R, int K, class T>
-__device__ inline void warp_pairs(const T* const (&a)[R], const T* const (&b)[K], int64_t d, bool vectorized,
+__device__ inline void warp_pairs(const ScaledRow<T> (&a)[R], const ScaledRow<T> (&b)[K], int64_t d, bool vectorized,
                                   compute_t<T> (&sums)[R][K]) {
   using C = compute_t<T>;
   const int lane = threadIdx.x % warp_size;
@@ -273,10 +293,10 @@ __device__ inline void warp_pairs(const T* const (&a)[R], const T* const (&b)[K]
     for (int64_t c = lane; c < d; c += warp_size) {
       C rows[R];
 #pragma unroll
-      for (int r = 0; r < R; ++r) rows[r] = widen(a[r][c]);
+      for (int r = 0; r < R; ++r) rows[r] = a[r][c];
 #pragma unroll
       for (int k = 0; k < K; ++k) {
-        const C other = widen(b[k][c]);
+        const C other = b[k][c];
 #pragma unroll
         for (int r = 0; r < R; ++r) sums[r][k] = Term::add(rows[r], other, sums[r][k]);
       }

@@ -137,7 +137,7 @@ __global__ void ball_cover_fresh_kernel(Rows<T> rows, bool vectorized, double sq
   using Shape = Tile<C>;
   __shared__ typename Shape::Memory memory;
   const int64_t a0 = static_cast<int64_t>(blockIdx.x) * Shape::rows;
-  const C sqdist = row_sqdists(rows, a0, rows.data + *pick * rows.d, vectorized, memory);
+  const C sqdist = row_sqdists(rows, a0, rows.at(*pick), vectorized, memory);
   const int64_t i = a0 + threadIdx.x;
   if (threadIdx.x >= Shape::rows || i >= rows.size) return;
   if (static_cast<double>(sqdist) < sqradius && !s.covered[i]) {
@@ -163,7 +163,7 @@ void ball_cover(const BallCoverParams<T>& p, void* scratch, CUstream_st* stream)
   if (p.batch_size == 0 || n == 0) return;
   const bool vectorized = vectorizable(p.X.data, p.X.cols);
   const Rows<T> rows = all_rows(p.X), candidates = rows_at(p.X, p.candidates);
-  const Rows<T> covered{p.X.data, p.covered.data, p.covered.size, p.X.cols};
+  const Rows<T> covered = rows_listed(p.X, p.covered.data, p.covered.size);
   const unsigned by_row = grid_for(n, threads), by_tile = grid_for(n, Shape::rows);
   const unsigned striding = grid_for(ceil_div(n, Shape::rows) * ceil_div(n, Shape::cols), 1, max_partials);
 

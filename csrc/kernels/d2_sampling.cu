@@ -33,7 +33,7 @@ template <class T>
 struct Scratch {
   using C = compute_t<T>;
   Rows<T> rows;  // the candidates
-  Matrix<T> X;
+  int64_t n;
   const C* q;
   int64_t q_cols;
   bool X_vectorized, q_vectorized;
@@ -46,7 +46,7 @@ struct Scratch {
 
   Scratch(const D2SamplingParams<T>& p, void* base)
       : rows(rows_at(p.X, p.candidates)),
-        X(p.X),
+        n(p.X.rows),
         q(p.q),
         q_cols(p.q_cols),
         X_vectorized(vectorizable(p.X.data, p.X.cols)),
@@ -57,6 +57,8 @@ struct Scratch {
         sqnorms(arena.take<double>(p.q ? p.X.rows : 0)),
         draws(arena, rows.size),
         best(arena) {}
+
+  __device__ ScaledRow<C> q_of(int64_t position) const { return {q + position * q_cols, C(1)}; }
 };
 
 // sqdist[r][k] between positions a[r] and b[k], by a warp. The combination rounds every product: those of equal rows
@@ -65,24 +67,22 @@ template <int R, int K, class T>
 __device__ void sqdists(const Scratch<T>& s, const int64_t (&a)[R], const int64_t (&b)[K],
                         compute_t<T> (&sqdist)[R][K]) {
   using C = compute_t<T>;
-  const T* x_a[R];
-  const T* x_b[K];
+  ScaledRow<T> x_a[R], x_b[K];
 #pragma unroll
-  for (int r = 0; r < R; ++r) x_a[r] = s.X.data + a[r] * s.X.cols;
+  for (int r = 0; r < R; ++r) x_a[r] = s.rows.at(a[r]);
 #pragma unroll
-  for (int k = 0; k < K; ++k) x_b[k] = s.X.data + b[k] * s.X.cols;
+  for (int k = 0; k < K; ++k) x_b[k] = s.rows.at(b[k]);
   if (!s.q) {
-    warp_pairs<SquaredDifference>(x_a, x_b, s.X.cols, s.X_vectorized, sqdist);
+    warp_pairs<SquaredDifference>(x_a, x_b, s.rows.d, s.X_vectorized, sqdist);
     return;
   }
-  const C* q_a[R];
-  const C* q_b[K];
+  ScaledRow<C> q_a[R], q_b[K];
 #pragma unroll
-  for (int r = 0; r < R; ++r) q_a[r] = s.q + a[r] * s.q_cols;
+  for (int r = 0; r < R; ++r) q_a[r] = s.q_of(a[r]);
 #pragma unroll
-  for (int k = 0; k < K; ++k) q_b[k] = s.q + b[k] * s.q_cols;
+  for (int k = 0; k < K; ++k) q_b[k] = s.q_of(b[k]);
   C products[R][K];
-  warp_pairs<Product>(x_a, x_b, s.X.cols, s.X_vectorized, products);
+  warp_pairs<Product>(x_a, x_b, s.rows.d, s.X_vectorized, products);
   warp_pairs<Product>(q_a, q_b, s.q_cols, s.q_vectorized, sqdist);
 #pragma unroll
   for (int r = 0; r < R; ++r)
@@ -119,11 +119,11 @@ template <class T>
 __global__ void d2_sqnorms_kernel(Scratch<T> s) {
   using C = compute_t<T>;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
-  if (i >= s.X.rows) return;
-  const T* x[1] = {s.X.data + i * s.X.cols};
-  const C* q[1] = {s.q + i * s.q_cols};
+  if (i >= s.n) return;
+  const ScaledRow<T> x[1] = {s.rows.at(i)};
+  const ScaledRow<C> q[1] = {s.q_of(i)};
   C of_x[1][1], of_q[1][1];
-  warp_pairs<Product>(x, x, s.X.cols, s.X_vectorized, of_x);
+  warp_pairs<Product>(x, x, s.rows.d, s.X_vectorized, of_x);
   warp_pairs<Product>(q, q, s.q_cols, s.q_vectorized, of_q);
   if (threadIdx.x % warp_size == 0)
     s.sqnorms[i] = static_cast<double>(of_q[0][0]) * static_cast<double>(of_x[0][0]);
@@ -138,9 +138,9 @@ __global__ void d2_first_kernel(D2SamplingParams<T> p, Scratch<T> s) {
     if (s.q) {
       sqnorm = s.sqnorms[s.rows.position(i)];
     } else {
-      const T* x[1] = {s.rows.row(i)};
+      const ScaledRow<T> x[1] = {s.rows.row(i)};
       compute_t<T> product[1][1];
-      warp_pairs<Product>(x, x, s.X.cols, s.X_vectorized, product);
+      warp_pairs<Product>(x, x, s.rows.d, s.X_vectorized, product);
       sqnorm = product[0][0];
     }
     best = better(best, Best<double>{sqnorm, i});

@@ -152,7 +152,7 @@ __global__ void herding_raise_kernel(Scratch<T> s, Rows<T> rows, const int64_t* 
   using Shape = Tile<C>;
   __shared__ typename Shape::Memory memory;
   const int64_t a0 = static_cast<int64_t>(blockIdx.x) * Shape::rows;
-  const C sqdist = row_sqdists(rows, a0, rows.data + *pick * rows.d, s.vectorized, memory);
+  const C sqdist = row_sqdists(rows, a0, rows.at(*pick), s.vectorized, memory);
   const int64_t i = a0 + threadIdx.x;
   bool raised = false;
   if (threadIdx.x < Shape::rows && i < rows.size) {
@@ -201,7 +201,7 @@ void herding(const HerdingParams<T>& p, void* scratch, CUstream_st* stream) {
   using Shape = Tile<compute_t<T>>;
   const Scratch<T> s(p, scratch);
   if (p.batch_size == 0 || s.candidates.size == 0) return;
-  const Rows<T> rows = all_rows(p.X), covered{p.X.data, p.covered.data, p.covered.size, p.X.cols};
+  const Rows<T> rows = all_rows(p.X), covered = rows_listed(p.X, p.covered.data, p.covered.size);
   const auto row_blocks = static_cast<unsigned>(s.row_blocks);
   const dim3 tiles(grid_for(s.candidates.size, Shape::rows), static_cast<unsigned>(s.splits));
 

@@ -45,7 +45,7 @@ __device__ int64_t row_step() { return static_cast<int64_t>(gridDim.x) * warps *
 
 // The rows of the warp; those beyond the end repeat the last one.
 template <class T>
-__device__ void group_rows(const Rows<T>& rows, int64_t first, const T* (&row)[group]) {
+__device__ void group_rows(const Rows<T>& rows, int64_t first, ScaledRow<T> (&row)[group]) {
 #pragma unroll
   for (int r = 0; r < group; ++r) row[r] = rows.row(min(first + r, rows.size - 1));
 }
@@ -55,13 +55,13 @@ __global__ void k_center_cover_kernel(Rows<T> rows, Rows<T> covered, bool vector
   using C = compute_t<T>;
   const int lane = threadIdx.x % warp_size;
   for (int64_t first = first_row(); first < rows.size; first += row_step()) {
-    const T* row[group];
+    ScaledRow<T> row[group];
     group_rows(rows, first, row);
     C least[group];
 #pragma unroll
     for (int r = 0; r < group; ++r) least[r] = infinity<C>;
     for (int64_t c = 0; c < covered.size; c += group) {
-      const T* center[group];
+      ScaledRow<T> center[group];
       group_rows(covered, c, center);
       C sqdist[group][group];
       warp_pairs<SquaredDifference>(row, center, rows.d, vectorized, sqdist);
@@ -92,11 +92,11 @@ __global__ void k_center_step_kernel(KCenterGreedyParams<T> p, Rows<T> rows, boo
   using C = compute_t<T>;
   const int lane = threadIdx.x % warp_size;
   Best<C> best = worst_of_all<C>();
-  const T* center[1] = {t > 0 ? p.X.data + p.positions[t - 1] * p.X.cols : nullptr};
+  const ScaledRow<T> center[1] = {t > 0 ? rows.at(p.positions[t - 1]) : ScaledRow<T>{}};
   for (int64_t first = first_row(); first < rows.size; first += row_step()) {
     C sqdist[group][1];
     if (t > 0) {
-      const T* row[group];
+      ScaledRow<T> row[group];
       group_rows(rows, first, row);
       warp_pairs<SquaredDifference>(row, center, rows.d, vectorized, sqdist);
     }
@@ -130,11 +130,11 @@ __global__ void k_center_step_kernel(KCenterGreedyParams<T> p, Rows<T> rows, boo
 template <class T>
 __device__ compute_t<T> catch_up(const KCenterGreedyParams<T>& p, const Rows<T>& rows, bool vectorized,
                                  int64_t candidate, compute_t<T> m, compute_t<T> enough, int64_t t, int64_t& known) {
-  const T* row[1] = {rows.row(candidate)};
+  const ScaledRow<T> row[1] = {rows.row(candidate)};
   while (known < t && m >= enough) {
-    const T* center[ahead];
+    ScaledRow<T> center[ahead];
 #pragma unroll
-    for (int k = 0; k < ahead; ++k) center[k] = p.X.data + p.positions[min(known + k, t - 1)] * p.X.cols;
+    for (int k = 0; k < ahead; ++k) center[k] = rows.at(p.positions[min(known + k, t - 1)]);
     compute_t<T> sqdist[1][ahead];
     warp_pairs<SquaredDifference>(row, center, rows.d, vectorized, sqdist);
 #pragma unroll
@@ -203,7 +203,7 @@ template <class T>
 void k_center_greedy(const KCenterGreedyParams<T>& p, void* scratch, CUstream_st* stream) {
   const Scratch<T> s(p, scratch);
   if (p.batch_size == 0 || s.rows.size == 0) return;
-  const Rows<T> covered{p.X.data, p.covered.data, p.covered.size, p.X.cols};
+  const Rows<T> covered = rows_listed(p.X, p.covered.data, p.covered.size);
   const unsigned grid = grid_for(s.rows.size, warps * group, max_partials);
   set_bytes(s.best.arrived, 1, 0, stream);
   launch(k_center_cover_kernel<T>, grid, threads, stream, s.rows, covered, s.vectorized, s.m);

@@ -77,16 +77,17 @@ __global__ void __launch_bounds__(threads, 2)
 
 // A warp looks for fixed rows among 32 and goes through them one by one: they are few.
 template <class T>
-__global__ void kmeans_fixed_kernel(KmeansAssignParams<T> p) {
+__global__ void kmeans_fixed_kernel(KmeansAssignParams<T> p, Rows<T> rows) {
   using C = compute_t<T>;
   const int lane = threadIdx.x % warp_size;
   const int64_t base = (static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size) * warp_size;
   const int64_t mine = base + lane < p.X.rows ? p.fixed[base + lane] : -1;
   for (unsigned left = lanes_where(mine >= 0); left; left &= left - 1) {
     const int64_t i = base + lowest_bit(left), c = p.fixed[i];
+    const ScaledRow<T> row = rows.at(i);
     C sqdist = 0;
     for (int64_t column = lane; p.sqdist && column < p.X.cols; column += warp_size)
-      sqdist = SquaredDifference::add(widen(p.X.data[i * p.X.cols + column]), p.centers[c * p.X.cols + column], sqdist);
+      sqdist = SquaredDifference::add(row[column], p.centers[c * p.X.cols + column], sqdist);
     sqdist = warp_sum(sqdist);
     if (lane != 0) continue;
     p.assignment[i] = c;
@@ -155,25 +156,23 @@ __global__ void kmeans_order_kernel(const int64_t* assignment, int64_t n, int64_
 }
 
 template <class T>
-__global__ void kmeans_sums_kernel(Matrix<T> X, const int64_t* order, const int64_t* starts, const int64_t* counts,
-                                   double* sums) {
+__global__ void kmeans_sums_kernel(Rows<T> rows, const int64_t* starts, const int64_t* counts, double* sums) {
   constexpr int ahead = 8;  // loads in flight; the additions stay in order
   const int64_t cluster = blockIdx.x, column = static_cast<int64_t>(blockIdx.y) * slab + threadIdx.x;
-  if (column >= X.cols) return;
-  const int64_t* rows = order + starts[cluster];
+  if (column >= rows.d) return;
+  rows.index += starts[cluster];
   const int64_t count = counts[cluster];
-  const T* data = X.data + column;
   double sum = 0;
   int64_t r = 0;
   for (; r + ahead <= count; r += ahead) {
     compute_t<T> values[ahead];
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) values[u] = widen(data[rows[r + u] * X.cols]);
+    for (int u = 0; u < ahead; ++u) values[u] = rows.row(r + u)[column];
 #pragma unroll
     for (int u = 0; u < ahead; ++u) sum += values[u];
   }
-  for (; r < count; ++r) sum += widen(data[rows[r] * X.cols]);
-  sums[cluster * X.cols + column] = sum;
+  for (; r < count; ++r) sum += rows.row(r)[column];
+  sums[cluster * rows.d + column] = sum;
 }
 
 }  // namespace
@@ -195,7 +194,7 @@ void kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, CUstream_st* s
     launch(kmeans_nearest_kernel<T>, grid_for(n, Tile<C>::rows), threads, stream, p, all_rows(p.X), centers,
            vectorizable(p.X.data, d), vectorizable(p.centers, d));
     if (p.fixed) {
-      launch(kmeans_fixed_kernel<T>, grid_for(n, threads), threads, stream, p);
+      launch(kmeans_fixed_kernel<T>, grid_for(n, threads), threads, stream, p, all_rows(p.X));
     }
     launch(kmeans_count_kernel, segments, threads, stream, p.assignment, n, p.k, s.segment, s.offsets);
   }
@@ -207,7 +206,7 @@ void kmeans_assign(const KmeansAssignParams<T>& p, void* scratch, CUstream_st* s
   }
   if (d == 0) return;
   const dim3 grid(static_cast<unsigned>(p.k), static_cast<unsigned>(ceil_div(d, slab)));
-  launch(kmeans_sums_kernel<T>, grid, slab, stream, p.X, s.order, s.starts, p.counts, p.sums);
+  launch(kmeans_sums_kernel<T>, grid, slab, stream, rows_listed(p.X, s.order, n), s.starts, p.counts, p.sums);
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(kmeans_assign, KmeansAssignParams)

@@ -226,11 +226,9 @@ void knn(const KnnParams<T>& p, void* scratch, CUstream_st* stream) {
     launch(knn_owner_kernel, grid_for(p.X.rows, threads), threads, stream, p.group_start, p.n_groups, p.X.rows,
            s.owner);
   }
-  const T* a = p.queries.data ? p.queries.data : p.X.data;
-  const Sides<T> sides{{a, p.order, p.queries.rows, p.X.cols},
-                       {p.X.data, p.order, p.X.rows, p.X.cols},
-                       vectorizable(a, p.X.cols),
-                       vectorizable(p.X.data, p.X.cols)};
+  const Matrix<T>& queries = p.queries.data ? p.queries : p.X;
+  const Sides<T> sides{rows_listed(queries, p.order, p.queries.rows), rows_listed(p.X, p.order, p.X.rows),
+                       vectorizable(queries.data, p.X.cols), vectorizable(p.X.data, p.X.cols)};
   const dim3 grid(static_cast<unsigned>(s.a_tiles), static_cast<unsigned>(s.splits));
   launch(knn_kernel<T>, grid, threads, stream, p, sides, s.owner, s.lists);
   if (s.splits == 1) return;

@@ -114,11 +114,10 @@ struct Unit {
 // 4 - r of two rows that point away from each other, where r has lost it.
 template <class T>
 __device__ double squared_sum(const Sides<T>& inputs, int64_t i, int64_t j, const Unit<T>& x, const Unit<T>& z) {
-  const T *left = inputs.x.row(i), *right = inputs.z.row(j);
+  const ScaledRow<T> left = inputs.x.row(i), right = inputs.z.row(j);
   double sum = (x.bias + z.bias) * (x.bias + z.bias);
   for (int64_t c = 0; c < inputs.x.d; ++c) {
-    const double both =
-        fma(static_cast<double>(widen(left[c])), x.scale, static_cast<double>(widen(right[c])) * z.scale);
+    const double both = static_cast<double>(left[c]) * x.scale + static_cast<double>(right[c]) * z.scale;
     sum = fma(both, both, sum);
   }
   return sum < 4 ? sum : 4;
