@@ -20,7 +20,7 @@ COMMANDS = {
     "import": ("import_labels", "Read labels from a labelling tool; writes id,position,label,status as CSV."),
     "simulate": ("simulate", "Run strategies against random on labels that are known; prints a summary."),
     "plot": ("plot", "Draw the learning curves of a simulation and its gain over random."),
-    "strategies": ("strategies", "List the strategies, or print the options and the source of one."),
+    "strategies": ("strategies", "List the strategies, or explain one of them: how it works, its options, its source."),
     "doctor": ("doctor", "Print what pyal runs on here."),
     "demo": ("demo", "Compare strategies on scikit-learn's digits: a table and a plot, under a minute."),
     "bench": ("bench", "Run the benchmarks of a source checkout at a size of your choice."),

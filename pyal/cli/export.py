@@ -13,15 +13,23 @@ from pyal.labelling.batch import Row, predictions, read_batch, read_classes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments, by format."""
     formats = parser.add_subparsers(title="formats", required=True, metavar="format", parser_class=type(parser))
-    for tool, text in (("label-studio", "Label Studio tasks, JSON."), ("csv", "A CSV with a column label to fill in.")):
+    for tool, text in (
+        ("label-studio", "Write Label Studio tasks, as JSON."),
+        ("csv", "Write a CSV with a column label to fill in."),
+    ):
         sub = formats.add_parser(tool, help=text, description=text)
         sub.set_defaults(tool=tool)
         sub.add_argument("batch", metavar="BATCH", help="what pyal select wrote")
         sub.add_argument(
-            "--images", metavar="DIR", required=tool == "label-studio", help="DIR/ID or DIR/ID.png, .jpg, ..."
+            "--images",
+            metavar="DIR",
+            required=tool == "label-studio",
+            help="the images: DIR/ID or DIR/ID.png, .jpg, ...",
         )
         which = sub.add_mutually_exclusive_group()
-        which.add_argument("--pattern", metavar="NAME", help="of the images in DIR, such as 'frame_{position:06d}.png'")
+        which.add_argument(
+            "--pattern", metavar="NAME", help="name of the images in DIR, such as 'frame_{position:06d}.png'"
+        )
         which.add_argument(
             "--by-position", metavar="NPY", help="row i of these embeddings is the i-th image of DIR, sorted"
         )

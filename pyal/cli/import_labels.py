@@ -15,25 +15,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments, by format."""
     formats = parser.add_subparsers(title="formats", required=True, metavar="format", parser_class=type(parser))
     for tool, text in (
-        ("label-studio", "Exports: JSON (knows skips), JSON_MIN, CSV, TSV."),
-        ("csv", "Filled in CSVs."),
+        ("label-studio", "Read exports: JSON (which tells of skips), JSON_MIN, CSV or TSV."),
+        ("csv", "Read CSVs that were filled in."),
     ):
         sub = formats.add_parser(tool, help=text, description=text)
         sub.set_defaults(tool=tool)
-        sub.add_argument("exports", metavar="EXPORT", nargs="+")
+        sub.add_argument("exports", metavar="EXPORT", nargs="+", help="a file of answers")
         sub.add_argument(
-            "--batch", metavar="CSV", help="what pyal select wrote: rows must be of it, missing ones count"
+            "--batch",
+            metavar="CSV",
+            help="what pyal select wrote: answers must be for its rows, and rows without one are counted",
         )
         sub.add_argument(
             "--on-conflict",
             default="error",
             choices=("error", "last", "majority"),
-            help="where a row has different labels (default: error)",
+            help="what happens to a row with different labels (default: error)",
         )
         if tool == "label-studio":
             sub.add_argument("--control", metavar="NAME", help="the Choices tag to read, where there are others")
             sub.add_argument(
-                "--several", default="error", choices=("error", "skip"), help="annotations with several choices"
+                "--several",
+                default="error",
+                choices=("error", "skip"),
+                help="what happens to annotations with several choices (default: error)",
             )
         sub.add_argument("-o", "--output", metavar="CSV", help="default: standard output")
         sub.add_argument("--force", action="store_true", help="overwrite the output file")

@@ -12,8 +12,8 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("embeddings", help=".npy file, (N, d); read as a memmap")
-    parser.add_argument("--strategy", default="typiclust", help="see pyal strategies (default: typiclust)")
-    parser.add_argument("--batch-size", type=int, required=True, metavar="B", help="how many rows")
+    parser.add_argument("--strategy", default="typiclust", help="as pyal strategies lists them (default: typiclust)")
+    parser.add_argument("--batch-size", type=int, required=True, metavar="B", help="how many rows to pick")
     parser.add_argument(
         "--labels",
         metavar="CSV",
@@ -22,12 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ids", metavar="TXT", help="one id per row of the embeddings, one per line")
     parser.add_argument("--proba", metavar="NPY", help="class probabilities, (N, C) or (T, N, C)")
     parser.add_argument("--features", metavar="NPY", help="activations of the current classifier, (N, h)")
-    parser.add_argument("--metric", default="euclidean", choices=("euclidean", "cosine"))
-    parser.add_argument("--seed", type=int, metavar="S", help="same seed, same rows")
+    parser.add_argument(
+        "--metric",
+        default="euclidean",
+        choices=("euclidean", "cosine"),
+        help="cosine takes the rows at norm 1 (default: euclidean)",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same rows")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: cpu)")
     parser.add_argument("--n-jobs", type=int, metavar="T", help="CPU threads (default: all)")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the strategy; may be repeated"
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the strategy; may be repeated"
     )
     parser.add_argument("-o", "--output", metavar="CSV", help="default: standard output")
     parser.add_argument("--force", action="store_true", help="overwrite the output file")
