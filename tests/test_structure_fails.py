@@ -98,9 +98,10 @@ BREACHES = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(BREACHES)))
-def test_a_breach_is_named(copy, case):
-    rule, file, added, said = BREACHES[case]
+@pytest.mark.parametrize(
+    ("rule", "file", "added", "said"), BREACHES, ids=[f"{rule.__name__}-{said}" for rule, _, _, said in BREACHES]
+)
+def test_a_breach_is_named(copy, rule, file, added, said):
     before = rule(copy)
     with (copy / file).open("a") as out:
         out.write("\n" + added)

@@ -192,9 +192,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(BAD)))
-def test_bad_parameters_are_named(case):
-    parameters, more, said = BAD[case]
+@pytest.mark.parametrize(("parameters", "more", "said"), BAD, ids=[said for _, _, said in BAD])
+def test_bad_parameters_are_named(parameters, more, said):
     X, y = labelled()
     with pytest.raises(ValueError, match=said):
         ClosedFormSoftmax(**parameters).fit(X, y, **more)

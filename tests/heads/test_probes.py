@@ -281,9 +281,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(BAD)))
-def test_bad_parameters_are_named(digits, case):
-    parameters, said = BAD[case]
+@pytest.mark.parametrize(("parameters", "said"), BAD, ids=[said for _, said in BAD])
+def test_bad_parameters_are_named(digits, parameters, said):
     with pytest.raises(ValueError, match=said):
         small(LinearHead, **parameters).fit(digits[0][:20], digits[1][:20])
 

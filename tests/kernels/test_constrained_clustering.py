@@ -343,9 +343,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(BAD)))
-def test_bad_arguments(case):
-    name, error, came, given = BAD[case]
+@pytest.mark.parametrize(("name", "error", "came", "given"), BAD, ids=[f"{name}-{came}" for name, _, came, _ in BAD])
+def test_bad_arguments(name, error, came, given):
     with pytest.raises(error, match=rf"\b{name}\b") as caught:
         kernels.constrained_kmeans(SMALL, **{"n_clusters": 5, "labels": LABELS, **given})
     assert came in str(caught.value)

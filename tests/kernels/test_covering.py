@@ -86,48 +86,49 @@ def test_many_rows(device):
     check_herding(X, *picks, bandwidth=h, atol=kernel_atol(X, h, "float32"))
 
 
-PICKED = 2600  # all of its rows: more than k_center_greedy keeps packed, so that it packs the rest again
-CLOSE = {"largest": 50, "seed": 7}  # hardly a row twice; squared distances of whole numbers are exact, and tie
-WHICH = {
-    "all": {},
-    "covered": {"covered_by": [5, 17, 2599]},
-    "many covered": {"covered_by": np.arange(PICKED) % 6 != 0},
-    "candidates": {"candidates": np.random.default_rng(3).permutation(PICKED)[:2300]},
-    "start": {"start": 2599},
-    "all given": {"covered_by": [9, 2000], "candidates": np.arange(PICKED) % 8 != 3, "start": 1234},
-    "duplicates": {},
-    "twins": {},
+PACKED = 2048  # picks after which k_center_greedy packs the rows that are left once more
+MANY = 2600
+GIVEN = {  # what is given beside the rows, which are whole numbers: their squared distances are exact, and many tie
+    "nothing": {},
+    "three rows are covered": {"covered_by": [5, 17, 2599]},
+    "most rows are covered": {"covered_by": np.arange(MANY) % 6 != 0},
+    "candidates": {"candidates": np.random.default_rng(3).permutation(MANY)[:2300]},
+    "a start": {"start": 2599},
+    "everything": {"covered_by": [9, 2000], "candidates": np.arange(MANY) % 8 != 3, "start": 1234},
+    "each row twenty times": {},
+    "each row twice": {},
 }
 
 
 @functools.cache
-def many_picks(which: str):
-    X = integers(PICKED, 3, **CLOSE)
-    if which == "duplicates":
-        X = X[np.random.default_rng(1).integers(0, 130, PICKED)]
-    if which == "twins":  # 2200 rows twice: whichever pick was missed, one of those left shows it
+def many_picks(given: str):
+    """The rows, how many are picked, and the reference's picks."""
+    X = integers(MANY, 3, largest=50, seed=7)  # hardly a row comes twice
+    if given == "each row twenty times":
+        X = X[np.random.default_rng(1).integers(0, 130, MANY)]
+    if given == "each row twice":  # whichever pick was missed, its twin shows it
         X = np.random.default_rng(1).permutation(np.tile(np.unique(X, axis=0)[:2200], (2, 1)))
-    b = len(reference.positions_of(WHICH[which].get("candidates"), PICKED, "all"))
-    return X, b, reference.k_center_greedy(X, b, **WHICH[which])
+    batch_size = len(reference.positions_of(GIVEN[given].get("candidates"), MANY, "all"))
+    assert batch_size > PACKED
+    return X, batch_size, reference.k_center_greedy(X, batch_size, **GIVEN[given])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("which", WHICH)
-def test_k_center_greedy_of_more_picks_than_are_packed(engine, dtype, which):
-    X, b, expected = many_picks(which)
-    assert b > 2048
-    found = host(kernels.k_center_greedy(put(X, dtype, engine), b, n_jobs=1, **WHICH[which]))
+@pytest.mark.parametrize("given", GIVEN)
+def test_no_pick_is_lost_where_rows_are_packed_again(engine, dtype, given):
+    X, batch_size, expected = many_picks(given)
+    found = host(kernels.k_center_greedy(put(X, dtype, engine), batch_size, n_jobs=1, **GIVEN[given]))
     for part, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(part, wanted)
 
 
-def test_k_center_greedy_of_more_picks_than_are_packed_by_several_threads(device):
-    """They decide how many rows are brought up to date at a time."""
-    X, b, expected = many_picks("all given")
-    for n_jobs in (2, 3):
-        found = host(kernels.k_center_greedy(put(X, device=device), b, n_jobs=n_jobs, **WHICH["all given"]))
-        for part, wanted in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(part, wanted)
+@pytest.mark.parametrize("n_jobs", [2, 3])
+def test_threads_lose_no_pick_where_rows_are_packed_again(device, n_jobs):
+    """Their number decides how many rows are brought up to date at a time."""
+    X, batch_size, expected = many_picks("everything")
+    found = host(kernels.k_center_greedy(put(X, device=device), batch_size, n_jobs=n_jobs, **GIVEN["everything"]))
+    for part, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part, wanted)
 
 
 LINES = {  # (n, 1) rows that tie everywhere

@@ -174,9 +174,8 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(ELSEWHERE)))
-def test_bad_arguments(case):
-    name, error, call = ELSEWHERE[case]
+@pytest.mark.parametrize(("name", "error", "call"), ELSEWHERE, ids=[name for name, _, _ in ELSEWHERE])
+def test_bad_arguments(name, error, call):
     with pytest.raises(error, match=rf"\b{name}\b"):
         call()
 

@@ -122,9 +122,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("case", range(len(BAD)))
-def test_bad_input_is_named(case):
-    changed, error, said = BAD[case]
+@pytest.mark.parametrize(("changed", "error", "said"), BAD, ids=[said for _, _, said in BAD])
+def test_bad_input_is_named(changed, error, said):
     arguments = {"X": [[1.0, 2.0]], "targets": [[1.0]], **state(2, 1), "rank": 0} | changed
     with pytest.raises(error, match=said):
         kernels.recursive_least_squares(**arguments)
