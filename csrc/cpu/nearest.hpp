@@ -1,19 +1,19 @@
-// The nearest of a few centres for many rows: centres are packed once in chunks, rows group by group; Filter leaves the
-// centres that may be nearest, and sums of squared differences decide among them, ties to the lower centre.
+// Finds the nearest of a few centres for many rows. Centres are packed once, in chunks, and rows group by group. Filter leaves
+// the centres that may be nearest, and sums of squared differences decide among these; ties go to the lower centre.
 //
-// Two bounds leave a centre out. Its own distance is bounded as in tiles.hpp. And against the other centres, what storing lost
-// of the row matters only along the centres: s_c = |c|^2 - 2 <x, c>, which orders them, is computed to within wobble * n_c,
-// where n_c >= |c'| and lost_c <= ratio n_c:
+// Two bounds leave a centre out. The first is on its own distance, as in tiles.hpp. The second compares it with the other
+// centres: s_c = |c|^2 - 2 <x, c> orders them, and what storing has lost of the row matters in it only along the centres. It is
+// computed to within wobble * n_c, where n_c >= |c'| and lost_c <= ratio n_c:
 //   |error| <= 2 lost_x |c| + (2 |x'| + |c'| + |c|) lost_c + rounding
 //           <= n_c (2 lost_x + 2 (ratio + slack) (|x'| + most |c'|)) (1 + 2 ratio)
-// Near the origin of the frame |c| is small, and so is this.
+// Near the origin of the frame |c| is small, and so is this error.
 #pragma once
 #include "tiles.hpp"
 
 namespace pyal {
 namespace {
 
-// Relative, of a sum of d squared differences: at least 8 partial sums, whatever the instruction set.
+// The relative error of a sum of d squared differences, which has at least 8 partial sums on every instruction set.
 template <class V>
 inline double sum_error(int64_t d) {
   return static_cast<double>(d / 8 + 64) * (sizeof(V) == 4 ? 0x1p-23 : 0x1p-52);
@@ -119,7 +119,7 @@ class Nearest {
     for (int64_t j = 0; j < round_up(count, Filter::cols); ++j) note_center(j);
   }
 
-  // One more, the next of the list; there is room for it.
+  // Adds the next centre of the list; there must be room for it.
   void add_center(const Frame<T>& frame) {
     const int64_t j = panel_.count;
     append_b<Filter>(centers_[first_ + j], d_, Frame<B>{frame.origin, frame.scale}, panel_, packing_);
@@ -128,9 +128,9 @@ class Nearest {
     note_center(j);
   }
 
-  // Rows list[i0, i0 + count), count <= Filter::rows, of a list of `end` rows: found[r].best is lowered, exactly, where one
-  // of the centres from number from[r] on (nullptr: of all) is nearer. With bounds_do, best may also be an upper bound of the
-  // distance, where there is no doubt which centre is nearest.
+  // Compares the rows list[i0, i0 + count), count <= Filter::rows, of a list of `end` rows with the centres: found[r].best is
+  // lowered to the exact distance where a centre from number from[r] on (nullptr: any centre) is nearer. With bounds_do, best may
+  // also become an upper bound on the distance, where there is no doubt which centre is nearest.
   void compare(const RowList<T>& list, int64_t i0, int64_t count, int64_t end, const Frame<T>& frame, const int64_t* from,
                bool bounds_do, Found<V>* found, int worker, const KeptRows<T>* kept = nullptr) const {
     Panel<Filter>& a = a_[worker];
@@ -158,10 +158,12 @@ class Nearest {
     for (int64_t r = 0; r < count; ++r) decide(list[i0 + r], shown[r], frame, bounds_do, found[r]);
   }
 
-  // For the rows list[0 .. count) and all k centres: best[i] and index[i] are lowered where a centre is nearer than best (in:
-  // +inf, or the outcome of other centres; index may be nullptr); lower[i], where given, becomes a lower bound on the Euclidean
-  // distance to every centre but index[i], and best[i] may be an upper bound on the squared distance to that one. All indexed
-  // by position of the row. before, after: how far the kernel is, for its progress. kept: of the same frame; list ascending.
+  // Compares the rows list[0 .. count) with all k centres. All arrays are indexed by the position of the row.
+  //   best, index    in: +inf, or the outcome of other centres; lowered where a centre is nearer (index may be nullptr)
+  //   lower          where given: a lower bound on the Euclidean distance to every centre but index[i]; best[i] may then be an
+  //                  upper bound on the squared distance to that one
+  //   before, after  how far the kernel is, for its progress
+  //   kept           rows kept in the same frame; the list must ascend then
   bool run(const RowList<T>& list, int64_t count, const RowList<B>& centers, int64_t k, const Frame<T>& frame, V* best,
            int64_t* index, V* lower, const Control& control, double before = -1, double after = -1,
            const KeptRows<T>* kept = nullptr) {
@@ -200,17 +202,17 @@ class Nearest {
     const float norm = there ? __builtin_sqrtf(panel_.sqnorm[j]) * (1 + 0x1p-20f) : 0, lost = there ? panel_.lost[j] : 0;
     if (norm > most_norm_) most_norm_ = norm;
     low_[j] = there ? panel_.sqnorm[j] * (1 - filter_slack(d_)) : __builtin_inff();
-    // Larger than needed where |c'| next to nothing would make the ratio large.
+    // This is larger than needed where a tiny |c'| would make the ratio large.
     norm_[j] = maximum(maximum(norm, most_norm_ * 0x1p-10f), lost * 0x1p8f);
     if (norm_[j] > 0 && lost / norm_[j] > ratio_) ratio_ = lost / norm_[j] * (1 + 0x1p-20f);
   }
 
-  // Products of a row with the centres from `begin` of the panel on; whole vectors of them.
+  // Products of a row with the panel's centres from `begin` on, in whole vectors.
   struct Products {
     int64_t begin, columns;
     const float* values;
   };
-  // What they tell of the row's s_c.
+  // What these products tell of the row's s_c.
   struct Shown {
     Products products;
     float sqnorm, lost, wobble;  // of the row
@@ -245,7 +247,7 @@ class Nearest {
     smallest[lane] = __builtin_inff();
     shown.next = minimum(smallest_lane(smallest), smallest_lane(second));
     shown.at_most_first = shown.first + 2 * wobble * norm[shown.looked];
-    // What decides are sums of squared differences, and they have an error of their own.
+    // Sums of squared differences decide, and they have an error of their own.
     const float square = shown.at_most_first + norm_x * norm_x;
     if (square > 0) shown.at_most_first += 2 * static_cast<float>(sum_error<V>(d_)) * square;
     shown.clear = shown.next > shown.at_most_first;
@@ -291,8 +293,8 @@ class Nearest {
     found.lower = bound_others(shown, frame, lost, low_x, before, winner, bounded ? V(-1) : found.best);
   }
 
-  // Euclidean lower bound for all centres but the winner (-1: none was nearer than `before`). best: its squared distance, where
-  // that is known exactly.
+  // A lower bound on the Euclidean distance to all centres but the winner (-1: none was nearer than `before`). best: the
+  // winner's squared distance where it is known exactly, else negative.
   V bound_others(const Shown& shown, const Frame<T>& frame, float lost, float low_x, V before, int64_t winner, V best) const {
     const bool follow = winner >= 0 && winner == shown.looked;  // the first is the winner's, the others' s are `next` or more
     const float s = follow ? shown.next : shown.first;
@@ -312,7 +314,7 @@ class Nearest {
     return lower;
   }
 
-  // What s + |x'|^2 less than shows a distance whose sum of squares may be below `best`.
+  // The limit below which s + |x'|^2 leaves it possible that the sum of squares is below `best`.
   float limit_for(V best, const Frame<T>& frame, float lost) const {
     const double reach = __builtin_sqrt(static_cast<double>(best) * (1 + 2 * sum_error<V>(d_))) * static_cast<double>(frame.scale);
     return reach_bound(static_cast<float>(reach * (1 + 0x1p-22)), lost);

@@ -1,5 +1,5 @@
-// Rows whose bounds leave no doubt keep their centre unread, fixed rows take theirs; the others go through Nearest. The sums
-// are added up centre by centre, so no thread ever adds to another's number.
+// A row whose bounds leave no doubt keeps its centre and is not read. A fixed row takes the centre it is fixed to. All others go
+// through Nearest. The sums are added up centre by centre, so that no two threads add to the same number.
 #include "kmeans_assign.hpp"
 
 #include "../cpu/instantiate.hpp"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t row_chunk = 1024;
 constexpr int64_t most_kept = int64_t(256) << 20;  // bytes
-// Where the parts of a step end, of the time that a first one takes.
+// When the parts of a step end, as shares of the time that a first step takes.
 constexpr double doubts_end = 0.05, filled_end = 0.2, nearest_end = 0.9, sums_end = 0.95;
 
 template <class T>
@@ -42,7 +42,7 @@ struct Layout {
         nearest(p.X.cols, p.k, threads, arena) {}
 };
 
-// The largest move of a centre, and the largest of all the others than that one.
+// The largest move of a centre, and the largest move among the other centres.
 template <class V>
 struct Moves {
   V largest = 0, other = 0;
@@ -62,7 +62,7 @@ struct Moves {
   V of_others_than(int64_t c) const { return c == farthest ? other : largest; }
 };
 
-// Whether row i may have another nearest centre than before; its bounds follow the moves.
+// Whether row i may have another nearest centre than before. Its bounds are changed by what the centres have moved.
 template <class T>
 bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, int64_t i) {
   using V = compute_t<T>;
@@ -70,13 +70,13 @@ bool in_doubt(const KmeansAssignParams<T>& p, const Moves<compute_t<T>>& moves, 
   p.upper[i] = (p.upper[i] + p.moved[own]) * static_cast<V>(1 + 0x1p-21);
   p.lower[i] = (p.lower[i] - moves.of_others_than(own)) * static_cast<V>(1 - 0x1p-21);
   if (p.upper[i] < p.lower[i]) return false;
-  // The distance as it is costs a look at the row. It is hardly smaller than the bound by more than twice what the centre moved.
+  // The exact distance costs a read of the row. It is rarely below the bound by more than twice what the centre has moved.
   if (p.upper[i] - p.lower[i] > 2 * p.moved[own] + (p.upper[i] + p.lower[i]) * static_cast<V>(0x1p-11)) return true;
   p.upper[i] = distance_up(sqdist(row(p.X, i), plain(p.centers + own * d), d), d);
   return !(p.upper[i] < p.lower[i]);
 }
 
-// The rows to look at into s.active, `active` of them. False: stopped early.
+// Writes the rows to look at into s.active, and their number into `active`. False: stopped early.
 template <class T>
 bool find_active(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t& active, const Control& control) {
   using V = compute_t<T>;
@@ -124,7 +124,7 @@ bool find_nearest(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active, 
   return true;
 }
 
-// s.active becomes the rows whose centre is another one than before, ascending; returns how many.
+// Leaves in s.active the rows whose centre has changed, ascending, and returns how many they are.
 template <class T>
 int64_t keep_changed(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active) {
   int64_t changed = 0;
@@ -136,8 +136,8 @@ int64_t keep_changed(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t activ
   return changed;
 }
 
-// Adds the rows (or, with sign = -1, subtracts them) to the sums of the centres that `owner` names: centre by centre, whose
-// sums stay in cache, each in row order.
+// Adds the rows (or, with sign = -1, subtracts them) to the sums of the centres that `owner` names. It takes centre by centre,
+// so that their sums stay in cache, and the rows of each in order.
 template <class T>
 bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count, const int64_t* owner, double sign,
               const Control& control, double before, double after) {

@@ -299,7 +299,7 @@ inline vec<V> look_up(const V* table, const int32_t* index, [[maybe_unused]] int
 #endif
 }
 
-// Row x against columns; what an objective adds to the sums of a vector of columns, given their s_xj.
+// Row x against columns: it adds to the sums of a vector of columns what the objective asks for, given their s_xj.
 template <class T>
 struct RowPass {
   using V = compute_t<T>;
@@ -339,7 +339,7 @@ struct RowPass {
     }
   }
 
-  // Adds 1 where the target is no longer met, -1 where it is met now.
+  // Adds 1 where the target was met and no longer is, and -1 where it is met only now.
   void count(vec<V> change, int64_t j, V* sum) const {
     if (row.predicted == row.target)
       count_lost(change, j, sum);
@@ -352,7 +352,7 @@ struct RowPass {
     return maximum(change * (load(s.column.others_most + j) - beyond), change * (load(s.column.others_least + j) - beyond));
   }
 
-  // Lost for sure where the label or the second class overtakes; the others are far behind.
+  // The target is lost for certain where the label or the second class overtakes it. Other classes are far behind, or leave a doubt.
   void count_lost(vec<V> change, int64_t j, V* sum) const {
     const vec<V> at = load(gain_predicted + j), zero = splat(V(0));
     const vec<V> label_behind = look_up(behind, s.column.label_index + j, s.class_stride);
@@ -371,7 +371,7 @@ struct RowPass {
       store(sum, load(sum) + delta);
   }
 
-  // Unmet as before where the target does not overtake the predicted class; met where it is the label and passes all others.
+  // The target stays unmet where it does not overtake the predicted class. It is met where it is the label and passes all others.
   void count_met(vec<V> change, int64_t j, V* sum) const {
     const vec<V> at = load(gain_predicted + j), step = change * load(gain_target + j);
     const vec<V> lead = multiply_add(-change, at, step) - splat(row.f_predicted - row.f_target);
@@ -388,7 +388,7 @@ struct RowPass {
       store(sum, load(sum) + delta);
   }
 
-  // The lanes in doubt instead of their delta: p, y and t against a bound on all others, then every class.
+  // Settles the lanes in doubt, in place of their delta: first p, y and t against a bound on all other classes, then every class.
   template <class Mask>
   [[gnu::noinline]] void decide(vec<V> change, vec<V> at_predicted, int64_t j, Mask doubt, vec<V> delta, V* sum) const {
     const vec<V> nothing = splat(static_cast<V>(-__builtin_inf())), label = load(s.column.label + j);
@@ -432,9 +432,9 @@ struct RowPass {
     return true;
   }
 
-  // 1 - the largest entry of the projection of f+ on the simplex: Newton's steps from the left on the threshold are exact
-  // after at most as many as there are classes. The threshold is told from the largest entry on: beside a large one, 1 may be
-  // nothing.
+  // 1 - the largest entry of the projection of f+ on the simplex. Newton's steps on the threshold, from the left, are exact
+  // after at most as many steps as there are classes. The threshold is counted from the largest entry, as 1 may be lost beside
+  // a large one.
   vec<V> expected_error(vec<V> change, int64_t j) const {
     vec<V> largest = splat(static_cast<V>(-__builtin_inf()));
     for (int64_t c = 0; c < s.classes; ++c) {
@@ -465,8 +465,8 @@ inline auto load_columns(const S* from, int64_t count) {
   return count >= width ? load(from) : load_partial(from, count > 0 ? count : 0);
 }
 
-// Row x of the source (R itself, or the working copy) in columns [first, last): brought up to date, kept where `keep`, and
-// handed on as s_xj.
+// Brings row x of the source (R itself, or the working copy) up to date in columns [first, last), keeps it where `keep` says so,
+// and hands it on as s_xj.
 template <Objective objective, bool keep, class T, class S>
 void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64_t source_stride, int64_t x, int64_t first,
                int64_t last, compute_t<T>* sum) {
@@ -587,15 +587,15 @@ bool score_from(State<T>& s, const S* source, int64_t source_stride, const Contr
 template <class T>
 bool score(State<T>& s, const Control& control, double done) {
   if (!describe(s, control)) return false;
-  // A given R takes part as it is until `pending` picks have to be written somewhere.
+  // A given R is used as it is until `pending` picks have to be written somewhere.
   if ((s.pending() > lookahead_pending || s.learned - s.exact >= lookahead_refresh) && !rebuild(s, control)) return false;
   return s.written ? score_from(s, s.working, s.stride, control, done) : score_from(s, s.p.R.data, s.n, control, done);
 }
 
 // ---- the pick ----
 
-// Soft risk (risk), or output change (agreement), of a candidate among equals: less is better. R is symmetric, so that its
-// column is a row.
+// What decides among candidates with equal objectives: the soft risk (for risk) or the output change (for agreement), less being
+// better. R is symmetric, so that its column is read as a row.
 template <class T>
 double tie_breaker(const State<T>& s, int64_t j) {
   using V = compute_t<T>;
