@@ -58,7 +58,7 @@ class Arena {
   int64_t bytes_ = 0;
 };
 
-// The instances of a CUDA kernel: the storage types, like those of the CPU.
+// The instances of a CUDA kernel: the storage types, as on the CPU.
 #define PYAL_INSTANTIATE_CUDA_TYPE(kernel, Params, T)    \
   template int64_t kernel##_scratch(const Params<T>&); \
   template void kernel(const Params<T>&, void* scratch, CUstream_st* stream);

@@ -7,7 +7,7 @@
 // warp, hold all pairs of its R rows.
 //
 // Numerics: sums of squared differences, in one order everywhere: within a slab by column, then slab by slab (two
-// levels keep the error of a float sum over thousands of columns near that of pairwise summation). row_sqdists adds in
+// levels keep the error of a float sum over thousands of columns near pairwise summation's). row_sqdists adds in
 // that very order, so a distance has the same bits whichever way it was computed, and from either side.
 //
 // Shared memory holds a slab transposed. Two lanes load 8 consecutive columns of a row (one 32-byte sector of floats),
@@ -173,7 +173,7 @@ __device__ inline V tile_row_reduce(V value, Combine combine) {
   return value;
 }
 
-// Into how many parts the tiles of B are divided when those of A alone would leave most of the GPU idle. Sizes alone
+// Into how many parts the tiles of B are divided when the tiles of A alone would leave most of the GPU idle. Sizes alone
 // decide it, so scratch and the order of additions are the same on every GPU.
 inline int64_t tile_splits(int64_t a_tiles, int64_t b_tiles) {
   constexpr int64_t enough_blocks = 256, most = 64;

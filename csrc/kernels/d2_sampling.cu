@@ -61,7 +61,7 @@ struct Scratch {
   __device__ ScaledRow<C> q_of(int64_t position) const { return {q + position * q_cols, C(1)}; }
 };
 
-// sqdist[r][k] between positions a[r] and b[k], by a warp. The combination rounds every product: those of equal rows
+// sqdist[r][k] between positions a[r] and b[k], by a warp. The combination rounds every product: products of equal rows
 // must cancel to 0.
 template <int R, int K, class T>
 __device__ void sqdists(const Scratch<T>& s, const int64_t (&a)[R], const int64_t (&b)[K],

@@ -176,7 +176,7 @@ __global__ void herding_raise_kernel(Scratch<T> s, Rows<T> rows, const int64_t* 
   if (threadIdx.x == 0) *s.length = before;
 }
 
-// One thread a row, in blocks of Shape::rows like those of herding_raise_kernel.
+// One thread a row, in blocks of Shape::rows as in herding_raise_kernel.
 template <class T>
 __global__ void herding_list_kernel(Scratch<T> s) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

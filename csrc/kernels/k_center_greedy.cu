@@ -25,7 +25,7 @@ struct Scratch {
   bool lazy;
   C* m;           // (candidates,)
   int* seen;      // (candidates,) how many picks after the plain ones m has been compared with
-  uint64_t* reached;  // (batch_size,) the largest m known to be up to date, as bits: those of m >= 0 are in its order
+  uint64_t* reached;  // (batch_size,) the largest m known to be up to date, as bits, which are in the order of m where m >= 0
   GridBest<C> best;
 
   Scratch(const KCenterGreedyParams<T>& p, void* base)

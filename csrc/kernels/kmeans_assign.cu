@@ -1,6 +1,7 @@
-// Every row against every centre in tiles; the bounds are written but not used. Fixed rows are then put right. The sums are taken anew: rows are
-// sorted by cluster with a counting sort that keeps their order (a table of counts per segment of rows, so nothing
-// depends on which thread comes first), then each block adds up the rows of one cluster, in order, in a slab of columns.
+// Every row is compared with every centre, in tiles; the bounds are written but not used. Fixed rows are put right after that. The
+// sums are taken from all rows: a counting sort orders the rows by cluster and keeps their order within it (by a table of counts per
+// segment of rows, so that nothing depends on which thread comes first), then each block adds up the rows of one cluster, in
+// order, in a slab of columns.
 #include "../cuda/tiles.cuh"
 #include "kmeans_assign.hpp"
 

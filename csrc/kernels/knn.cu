@@ -3,8 +3,8 @@
 // any k, and after the first few tiles almost no insertions. The columns of a row come in ascending order, so a strict
 // comparison keeps the lower position of a tie.
 //
-// Where the tiles of A are few, those of B are split among several blocks, each with lists of its own, merged at the
-// end.
+// Where the tiles of A are few, the tiles of B are split among several blocks. Each block has its own lists, which are merged at
+// the end.
 #include "../cuda/tiles.cuh"
 #include "knn.hpp"
 

@@ -79,7 +79,7 @@ template <class V>
 struct Doubts {
   static constexpr int capacity = warp_size - 1 + row_group * columns<V> * warp_size;
   V change[capacity];
-  unsigned where[capacity];  // row within the block of rows, then column within those of the warp
+  unsigned where[capacity];  // row within the block of rows, then column within the warp's columns
   int sum[columns<V> * warp_size];
 
   __device__ void add(bool doubt, V s_xj, int64_t row, int k, int& count) {
@@ -359,7 +359,7 @@ struct Run {
   const NtkLookaheadParams<T>& p;
   const State<V>& s;
   CUstream_st* stream;
-  int64_t learned = 0, written = 0, exact = 0;  // picks in u; in the working copy; in it since it was made anew
+  int64_t learned = 0, written = 0, exact = 0;  // picks in u; in the working copy; in it since it was last made
 
   void describe() {
     launch(lookahead_describe_kernel<V>, static_cast<unsigned>(s.strips), threads, stream, s, learned);
