@@ -133,7 +133,7 @@ def maxherding(pool: Pool, batch_size: int, *, rng: np.random.Generator, bandwid
 
 def _carried(pool: Pool, name: str) -> kernels.Carried | None:
     """What the kernel of a strategy carries from round to round; None in a single call."""
-    return None if pool.carried is None else pool.carried.setdefault(name, kernels.Carried())  # type: ignore[no-any-return]
+    return None if pool.carried is None else pool.carried.setdefault(name, kernels.Carried())
 
 
 def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
