@@ -138,7 +138,7 @@ struct Neighbours {
           c.lower[s] = c.upper[s] = 0;
           if (c.position[s] > last) last = c.position[s];
         }
-        state.settled = last;
+        __atomic_store_n(&state.settled, last, __ATOMIC_RELAXED);
       }
     }
     float rounded_up = __builtin_sqrtf(reach) * (1 + 0x1p-22f);
@@ -165,7 +165,8 @@ struct Neighbours {
   float threshold(int64_t i, float lost, int64_t first) const {
     float reach;
     __atomic_load(&states[i].reach, &reach, __ATOMIC_RELAXED);
-    if (reach == 0 && states[i].settled >= 0 && first > states[i].settled) return -__builtin_inff();
+    const int32_t settled = __atomic_load_n(&states[i].settled, __ATOMIC_RELAXED);
+    if (reach == 0 && settled >= 0 && first > settled) return -__builtin_inff();
     return reach_bound(reach, lost);
   }
 
