@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from data import DTYPES
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ISAS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16")
+# avx512_bf16 and amx_bf16 differ from avx512 in the Filter of csrc/cpu/tiles.hpp alone. Kernels that have none compute
+# with the code of avx512 once more, which the slow tests check.
+ON_BF16 = re.compile(r"\[(.*-)?(avx512|amx)_bf16\b")
+NO_FILTER = re.compile(r"/test_(tangent|lookahead|least_squares)\.py|::test_(sup_scores|sqnorms|constrained_assign)")
 
 
 # `python -m pytest` puts the checkout on the path, where a pyal/ without a core hides the installed one.
@@ -26,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """The workers of pytest-xdist share the CPUs, so BLAS and torch take one each; pyal's own threads stay."""
     if config.getoption("numprocesses", 0):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if NO_FILTER.search(item.nodeid) and ON_BF16.search(item.nodeid):
+            item.add_marker(pytest.mark.slow)
 
 
 @functools.cache
