@@ -148,12 +148,12 @@ class Comparison:
         return float(self.curves()[CONTROL].mean(axis=0).max())
 
     def _cells(self) -> list[list[str]]:
-        """The rows of the summary's table, its head first."""
+        """The lines of the summary's table, its head first."""
         labels, curves, at = self.n_labels, self.curves(), self._shown()
         control = curves.get(CONTROL)
         costs = {column: self.curves(column) for column in ("seconds_select", "seconds_predict", "seconds_fit")}
         head = ["labels", *(str(labels[r]) for r in at), "AUBC", "EBR", "label eff.", "select s", "fit s"]
-        rows = [head]
+        lines = [head]
         for name, acc in curves.items():
             area = metrics.aubc(acc, labels, mode=self._mode())[:, None]
             cells = [_spread(column) for column in (*(acc[:, [r]] for r in at), area)]
@@ -164,8 +164,8 @@ class Comparison:
                 cells.append(_number(metrics.label_efficiency(acc, control, labels, self._target()), 2))
             choosing = np.nansum(costs["seconds_select"][name] + costs["seconds_predict"][name], axis=1).mean()
             fitting = np.nansum(costs["seconds_fit"][name], axis=1).mean()
-            rows.append([name, *cells, f"{choosing:.2f}", f"{fitting:.2f}"])
-        return rows
+            lines.append([name, *cells, f"{choosing:.2f}", f"{fitting:.2f}"])
+        return lines
 
     def _legend(self) -> list[str]:
         how = {"mean": "mean over the rounds", "trapz": "over labels, trapezoids: batches differ in size"}
@@ -198,13 +198,13 @@ def comparison(runs: Sequence[Run], failures: Mapping[tuple[str, int], str], n_i
     return Comparison(np.array(lines, dtype), picks, dict(failures), n_initial)
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for row in rows
+        for line in lines
     ]
 
 

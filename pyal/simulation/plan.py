@@ -14,6 +14,7 @@ from pyal.arrays import Matrix, first_few, label_values, labeled_positions, size
 from pyal.loop.learner import EstimatorLearner, as_learner
 from pyal.loop.schedule import batch_size_schedule, in_force
 from pyal.loop.setup import Setup, checked_setup
+from pyal.pool import metric_checked
 from pyal.simulation.comparison import CONTROL
 
 
@@ -88,7 +89,7 @@ def checked_plan(
     setups: dict[str, Setup] = {}
     seen: dict[str, Matrix] = {}
     for name, options in named.items():
-        strategy, own = options.pop("strategy", name), options.pop("metric", metric)
+        strategy, own = options.pop("strategy", name), metric_checked(options.pop("metric", metric))
         setup = checked_setup(
             rows,
             learner,

@@ -392,6 +392,7 @@ def test_pandas(monkeypatch):
         ({"initial": 0}, ValueError, "initial must be"),
         ({"subset": 5}, ValueError, "subset must be at least batch_size, 10"),
         ({"metric": "l1"}, ValueError, "metric must be"),
+        ({"metric": ["cosine"]}, ValueError, "metric must be"),
         ({"estimator": None}, TypeError, "estimator must be a scikit-learn classifier or a learner"),
         ({"estimator": LogisticRegression}, TypeError, "write its parentheses"),
         ({"test": len}, TypeError, r"test must be \(X_test, y_test\)"),
