@@ -22,9 +22,10 @@ from typing import Any
 
 import measure
 import results_tables
-from studies import every_strategy, lookahead, simulate_fashion
+from studies import cosine_memory, every_strategy, lookahead, simulate_fashion
 
-STUDIES = {module.__name__.removeprefix("studies."): module for module in (every_strategy, simulate_fashion, lookahead)}
+MODULES = (every_strategy, simulate_fashion, lookahead, cosine_memory)
+STUDIES = {module.__name__.removeprefix("studies."): module for module in MODULES}
 OPTIONS: dict[str, dict[str, Any]] = {
     "seeds": {"type": int, "default": 5, "metavar": "N"},
     "rows": {"type": int, "metavar": "N", "help": "only the first rows of each pool"},
@@ -32,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "strategies": {"nargs": "+", "metavar": "NAME", "help": "default: all that are registered"},
     "sets": {"nargs": "+", "metavar": "NAME", "help": "data sets; default: all of the study"},
     "estimator": {"choices": ("logistic", "closed_form"), "default": "logistic"},
+    "than": {"metavar": "PYTHON", "help": "the Python of an environment with another pyal, to compare with"},
     "metric": {"choices": ("euclidean", "cosine"), "help": "for all strategies; default: as their sources have it"},
 }
 
