@@ -39,8 +39,7 @@ class Arguments {
   double real(const char* name) const { return fields_[name].cast<double>(); }
   template <class T>
   Matrix<T> matrix(const char* name = "X", const char* rows = "n", const char* factor = "factor") const {
-    using V = compute_t<T>;
-    return {pointer<const T>(name), integer(rows), integer("d"), fields_.contains(factor) ? pointer<const V>(factor) : nullptr};
+    return {pointer<const T>(name), integer(rows), integer("d"), pointer<const compute_t<T>>(factor)};
   }
   Positions positions(const char* name, const char* size) const {
     return {pointer<const int64_t>(name), integer(size)};

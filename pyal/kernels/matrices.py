@@ -90,8 +90,7 @@ def normalized(X: Matrix, name: str = "X", *, n_jobs: int | None = None) -> Matr
         X = _rescaled(X, name)
         square = as_numpy(sqnorms(X, n_jobs=n_jobs), name)
     factor = (1 / np.sqrt(square)).astype(value_dtype(X))
-    found = replace(X, factor=on_device(factor, X.device), sqnorms=None)
-    return found if X.device == "cpu" else plain(found)  # the kernels of CUDA take no factor yet
+    return replace(X, factor=on_device(factor, X.device), sqnorms=None)
 
 
 def _rescaled(X: Matrix, name: str) -> Matrix:
