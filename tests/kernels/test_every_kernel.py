@@ -222,6 +222,7 @@ LONG = {name: each for name, each in CALLS.items() if name not in ("herding", "b
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LONG)
 def test_extra_memory_grows_with_the_rows_alone(name):
     """NumPy reports what it allocates, and kernels allocate nothing themselves.
