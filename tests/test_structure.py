@@ -95,7 +95,7 @@ def reached(root: Path) -> set[str]:
 
 def kernel_blanks(root: Path) -> list[str]:
     """Each kernel stem has a contract, two versions, an oracle, a binding, a public function and a benchmark."""
-    params = dict(re.findall(r"\bline\((\w+), (\w+)\)", code(root / "csrc/bind/every_kernel.hpp")))
+    params = dict(re.findall(r"\bline\((\w+), (\w+), \w+\)", code(root / "csrc/bind/every_kernel.hpp")))
     stems = sorted({path.stem for path in (root / "csrc/kernels").glob("*.*")} | params.keys())
     oracles = {
         node.name

@@ -36,31 +36,48 @@ class CpuRuntime {
 }  // namespace
 
 namespace cpu {
-#define PYAL_DECLARE(kernel, Params)                           \
-  template <Isa isa, class T>                                  \
+#define PYAL_DECLARE(kernel, Params, widest)                 \
+  template <Isa isa, class T>                                \
   int64_t kernel##_scratch(const Params<T>& p, int threads); \
-  template <Isa isa, class T>                                  \
+  template <Isa isa, class T>                                \
   bool kernel(const Params<T>& p, void* scratch, const Control& control);
 PYAL_EVERY_KERNEL(PYAL_DECLARE)
 }  // namespace cpu
 
 namespace {
 
+// The copy of a kernel that runs where `isa` is in use: there is none wider than `widest`, and PYAL_ISAS may leave some out.
+constexpr Isa copy_for(Isa isa, Isa widest) {
+  Isa copy = isa < widest ? isa : widest;
+#ifndef PYAL_WITH_AVX512
+  if (copy == Isa::avx512) copy = Isa::avx2;
+#endif
+#ifndef PYAL_WITH_AVX2
+  if (copy == Isa::avx2) copy = Isa::baseline;
+#endif
+  return copy;
+}
+
+template <Isa widest, class F>
+auto with_copy(F&& f) {
+  return with_isa([&]<Isa isa> { return f.template operator()<copy_for(isa, widest)>(); });
+}
+
 struct Cpu {
   using Runtime = CpuRuntime;
-#define PYAL_RUN(kernel, Params)                                                                                     \
-  template <class T>                                                                                                 \
-  static int64_t scratch(const Params<T>& p, const Runtime& runtime) {                                              \
-    return with_isa([&]<Isa isa> { return cpu::kernel##_scratch<isa, T>(p, runtime.control().threads); });           \
-  }                                                                                                                  \
-  template <class T>                                                                                                 \
-  static void run(const Params<T>& p, void* scratch, const Runtime& runtime) {                                      \
-    bool completed;                                                                                                  \
-    {                                                                                                                \
-      py::gil_scoped_release release;                                                                                \
-      completed = with_isa([&]<Isa isa> { return cpu::kernel<isa, T>(p, scratch, runtime.control()); });             \
-    }                                                                                                                \
-    if (!completed) runtime.raise();                                                                                 \
+#define PYAL_RUN(kernel, Params, widest)                                                                                 \
+  template <class T>                                                                                                     \
+  static int64_t scratch(const Params<T>& p, const Runtime& runtime) {                                                   \
+    return with_copy<Isa::widest>([&]<Isa isa> { return cpu::kernel##_scratch<isa, T>(p, runtime.control().threads); }); \
+  }                                                                                                                      \
+  template <class T>                                                                                                     \
+  static void run(const Params<T>& p, void* scratch, const Runtime& runtime) {                                           \
+    bool completed;                                                                                                      \
+    {                                                                                                                    \
+      py::gil_scoped_release release;                                                                                    \
+      completed = with_copy<Isa::widest>([&]<Isa isa> { return cpu::kernel<isa, T>(p, scratch, runtime.control()); });   \
+    }                                                                                                                    \
+    if (!completed) runtime.raise();                                                                                     \
   }
   PYAL_EVERY_KERNEL(PYAL_RUN)
 };

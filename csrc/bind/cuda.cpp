@@ -14,7 +14,7 @@
 namespace pyal {
 
 namespace cuda {
-#define PYAL_DECLARE(kernel, Params)            \
+#define PYAL_DECLARE(kernel, Params, widest)          \
   template <class T>                          \
   int64_t kernel##_scratch(const Params<T>&); \
   template <class T>                          \
@@ -56,7 +56,7 @@ class CurrentDevice {
 
 struct Cuda {
   using Runtime = CudaRuntime;
-#define PYAL_RUN(kernel, Params)                                                         \
+#define PYAL_RUN(kernel, Params, widest)                                                       \
   template <class T>                                                                   \
   static int64_t scratch(const Params<T>& p, const Runtime&) {                         \
     return cuda::kernel##_scratch(p);                                                  \

@@ -235,7 +235,7 @@ void def_kernel(py::module_& m, const std::string& name) {
 
 template <class Device>
 void def_kernels(py::module_& m) {
-#define PYAL_DEFINE(kernel, Params) def_kernel<Device, Params>(m, #kernel);
+#define PYAL_DEFINE(kernel, Params, widest) def_kernel<Device, Params>(m, #kernel);
   PYAL_EVERY_KERNEL(PYAL_DEFINE)
 }
 
