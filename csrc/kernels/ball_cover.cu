@@ -3,6 +3,7 @@
 // Every row is subtracted once, so all picks together cost at most another self-join, and the triangle inequality spares
 // most of it. The lengths of the lists stay on the device. Counts are integers: the order of the atomics does not show,
 // and tile_sqdists and row_sqdists give the same bits, so a row is covered by exactly those that counted it.
+// Of what is carried, only which rows are covered is made use of: the first gains are counted afresh over what is not.
 #include "../cuda/tiles.cuh"
 #include "ball_cover.hpp"
 
@@ -14,15 +15,15 @@ constexpr double reach = 4 * 1.001;
 
 struct State {
   int64_t* gains;      // (n,) by position; -1: no candidate, or already picked
-  uint8_t* covered;    // (n,)
+  uint8_t* covered;    // (n,), carried or not
   int64_t* fresh;      // (n,) list of positions: rows that became covered, at first the uncovered
   int64_t* near;       // (n,) list of positions: candidates whose gain they may have counted in
   int64_t* lengths;     // fresh, near
   GridBest<int64_t> best;
 
-  State(Arena& arena, int64_t n)
+  State(Arena& arena, int64_t n, uint8_t* carried)
       : gains(arena.take<int64_t>(n)),
-        covered(arena.take<uint8_t>(n)),
+        covered(carried ? carried : arena.take<uint8_t>(n)),
         fresh(arena.take<int64_t>(n)),
         near(arena.take<int64_t>(n)),
         lengths(arena.take<int64_t>(2)),
@@ -34,18 +35,18 @@ struct Scratch {
   Arena arena;
   State state;
 
-  Scratch(const BallCoverParams<T>& p, void* base) : arena(base), state(arena, p.X.rows) {}
+  Scratch(const BallCoverParams<T>& p, void* base) : arena(base), state(arena, p.X.rows, p.is_covered) {}
 };
 
 __device__ void append(int64_t* list, int64_t* length, int64_t position) {
   list[atomic_add(length, int64_t{1})] = position;
 }
 
-__global__ void ball_cover_clear_kernel(State s, int64_t n) {
+__global__ void ball_cover_clear_kernel(State s, int64_t n, bool carried) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= n) return;
   s.gains[i] = -1;
-  s.covered[i] = 0;
+  if (!carried) s.covered[i] = 0;
 }
 
 __global__ void ball_cover_candidates_kernel(State s, const int64_t* candidates, int64_t size) {
@@ -160,7 +161,8 @@ void ball_cover(const BallCoverParams<T>& p, void* scratch, CUstream_st* stream)
   const Scratch<T> carved(p, scratch);
   const State& s = carved.state;
   const int64_t n = p.X.rows;
-  if (p.batch_size == 0 || n == 0) return;
+  const bool carried = p.is_covered != nullptr;
+  if (n == 0 || (p.batch_size == 0 && !carried)) return;
   const bool vectorized = vectorizable(p.X.data, p.X.cols);
   const Rows<T> rows = all_rows(p.X), candidates = rows_at(p.X, p.candidates);
   const Rows<T> covered = rows_listed(p.X, p.covered.data, p.covered.size);
@@ -169,18 +171,20 @@ void ball_cover(const BallCoverParams<T>& p, void* scratch, CUstream_st* stream)
 
   set_bytes(s.best.arrived, 1, 0, stream);
   set_bytes(s.lengths, 2, 0, stream);
-  launch(ball_cover_clear_kernel, by_row, threads, stream, s, n);
+  launch(ball_cover_clear_kernel, by_row, threads, stream, s, n, carried);
   launch(ball_cover_candidates_kernel, by_row, threads, stream, s, candidates.index, candidates.size);
   if (covered.size > 0) {
     launch(ball_cover_mark_kernel<T>, by_tile, threads, stream, rows, covered, vectorized, p.sqradius, s);
   }
+  if (p.batch_size == 0) return;
   launch(ball_cover_uncovered_kernel, by_row, threads, stream, s, n);
   launch(ball_cover_count_kernel<T>, striding, threads, stream, candidates, vectorized, p.sqradius, false, 1, s);
   for (int64_t t = 0; t < p.batch_size; ++t) {
     launch(ball_cover_pick_kernel, grid_for(n, threads, max_partials), threads, stream, s, n, t, p.positions, p.gains);
-    if (t + 1 == p.batch_size) break;
+    const bool last = t + 1 == p.batch_size;
+    if (last && !carried) break;
     launch(ball_cover_fresh_kernel<T>, by_tile, threads, stream, rows, vectorized, p.sqradius, p.positions + t, s);
-    launch(ball_cover_count_kernel<T>, striding, threads, stream, rows, vectorized, p.sqradius, true, -1, s);
+    if (!last) launch(ball_cover_count_kernel<T>, striding, threads, stream, rows, vectorized, p.sqradius, true, -1, s);
   }
 }
 

@@ -5,6 +5,8 @@
 //
 // With old and new m of a raised row x, w_x (max(0, k - old) - max(0, k - new)) = w_x (min(k, new) - old) where
 // k > old; with new = +inf that is all that x gives, which is how the first gains are taken.
+//
+// Of what is carried, only m is made use of: the first gains are taken afresh, so that they are the same to the bit.
 #include "../cuda/tiles.cuh"
 #include "herding.hpp"
 
@@ -22,7 +24,7 @@ struct Scratch {
   Arena arena;
   double* gains;    // (candidates,) times n; -inf once picked
   double* parts;    // (splits, candidates) what the list gives
-  C* m;             // (n,)
+  C* m;             // (n,), carried or not
   C* before;        // (n,) m before the last pick
   int64_t* offsets;  // (row_blocks,) rows raised in the block, then in those before it
   int64_t* index;   // (n,) list: positions, with old and new m
@@ -43,7 +45,7 @@ struct Scratch {
         arena(base),
         gains(arena.take<double>(candidates.size)),
         parts(arena.take<double>(splits * candidates.size)),
-        m(arena.take<C>(n)),
+        m(p.best ? p.best : arena.take<C>(n)),
         before(arena.take<C>(n)),
         offsets(arena.take<int64_t>(row_blocks)),
         index(arena.take<int64_t>(n)),
@@ -59,10 +61,10 @@ __device__ C kernel_value(C sqdist, C scale) {
   return exp(-sqdist * scale);
 }
 
-// m from the covered rows, and the list of all rows.
+// m from the covered rows, and from what it was where it is carried; and the list of all rows.
 template <class T>
 __global__ void __launch_bounds__(threads, 2)
-    herding_cover_kernel(Scratch<T> s, Rows<T> rows, Rows<T> covered) {
+    herding_cover_kernel(Scratch<T> s, Rows<T> rows, Rows<T> covered, bool carried) {
   using C = compute_t<T>;
   using Shape = Tile<C>;
   __shared__ typename Shape::Memory memory;
@@ -79,9 +81,10 @@ __global__ void __launch_bounds__(threads, 2)
   }
 #pragma unroll
   for (int i = 0; i < Shape::R; ++i) {
-    const C m = tile_row_reduce(most[i], [](C a, C b) { return max(a, b); });
+    C m = tile_row_reduce(most[i], [](C a, C b) { return max(a, b); });
     const int64_t row = a0 + Shape::row() + i;
     if (threadIdx.x % tile_lanes != 0 || row >= rows.size) continue;
+    if (carried) m = max(m, s.m[row]);
     s.m[row] = m;
     s.index[row] = row;
     s.old_m[row] = m;
@@ -200,14 +203,16 @@ template <class T>
 void herding(const HerdingParams<T>& p, void* scratch, CUstream_st* stream) {
   using Shape = Tile<compute_t<T>>;
   const Scratch<T> s(p, scratch);
-  if (p.batch_size == 0 || s.candidates.size == 0) return;
+  const bool carried = p.best != nullptr, picks = p.batch_size > 0 && s.candidates.size > 0;
+  if (s.n == 0 || !(picks || carried)) return;
   const Rows<T> rows = all_rows(p.X), covered = rows_listed(p.X, p.covered.data, p.covered.size);
   const auto row_blocks = static_cast<unsigned>(s.row_blocks);
   const dim3 tiles(grid_for(s.candidates.size, Shape::rows), static_cast<unsigned>(s.splits));
 
   set_bytes(s.arrived, 1, 0, stream);
   set_bytes(s.best.arrived, 1, 0, stream);
-  launch(herding_cover_kernel<T>, row_blocks, threads, stream, s, rows, covered);
+  launch(herding_cover_kernel<T>, row_blocks, threads, stream, s, rows, covered, carried);
+  if (!picks) return;
   for (int64_t t = 0; t < p.batch_size; ++t) {
     if (t > 0) {
       launch(herding_raise_kernel<T>, row_blocks, threads, stream, s, rows, p.positions + (t - 1));
@@ -216,6 +221,7 @@ void herding(const HerdingParams<T>& p, void* scratch, CUstream_st* stream) {
     launch(herding_parts_kernel<T>, tiles, threads, stream, s, rows, p.weights);
     launch(herding_pick_kernel<T>, grid_for(s.candidates.size, threads, max_partials), threads, stream, p, s, t);
   }
+  if (carried) launch(herding_raise_kernel<T>, row_blocks, threads, stream, s, rows, p.positions + (p.batch_size - 1));
 }
 
 PYAL_INSTANTIATE_CUDA_KERNEL(herding, HerdingParams)

@@ -50,8 +50,10 @@ __device__ void group_rows(const Rows<T>& rows, int64_t first, ScaledRow<T> (&ro
   for (int r = 0; r < group; ++r) row[r] = rows.row(min(first + r, rows.size - 1));
 }
 
+// m from the rows that are covered now, and from `before`, where that is given; it may be m itself.
 template <class T>
-__global__ void k_center_cover_kernel(Rows<T> rows, Rows<T> covered, bool vectorized, compute_t<T>* m) {
+__global__ void k_center_cover_kernel(Rows<T> rows, Rows<T> covered, bool vectorized, const compute_t<T>* before,
+                                      compute_t<T>* m) {
   using C = compute_t<T>;
   const int lane = threadIdx.x % warp_size;
   for (int64_t first = first_row(); first < rows.size; first += row_step()) {
@@ -59,7 +61,7 @@ __global__ void k_center_cover_kernel(Rows<T> rows, Rows<T> covered, bool vector
     group_rows(rows, first, row);
     C least[group];
 #pragma unroll
-    for (int r = 0; r < group; ++r) least[r] = infinity<C>;
+    for (int r = 0; r < group; ++r) least[r] = before ? before[min(first + r, rows.size - 1)] : infinity<C>;
     for (int64_t c = 0; c < covered.size; c += group) {
       ScaledRow<T> center[group];
       group_rows(covered, c, center);
@@ -74,6 +76,12 @@ __global__ void k_center_cover_kernel(Rows<T> rows, Rows<T> covered, bool vector
     for (int r = 0; r < group; ++r)
       if (lane == r && first + r < rows.size) m[first + r] = least[r];
   }
+}
+
+template <class T>
+__global__ void k_center_candidates_kernel(Rows<T> rows, const compute_t<T>* coverage, compute_t<T>* m) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (i < rows.size) m[i] = coverage[rows.position(i)];
 }
 
 // By one thread.
@@ -202,11 +210,17 @@ int64_t k_center_greedy_scratch(const KCenterGreedyParams<T>& p) {
 template <class T>
 void k_center_greedy(const KCenterGreedyParams<T>& p, void* scratch, CUstream_st* stream) {
   const Scratch<T> s(p, scratch);
+  const Rows<T> all = all_rows(p.X), covered = rows_listed(p.X, p.covered.data, p.covered.size);
+  if (p.coverage && covered.size > 0)
+    launch(k_center_cover_kernel<T>, grid_for(all.size, warps * group, max_partials), threads, stream, all, covered,
+           s.vectorized, p.coverage, p.coverage);
   if (p.batch_size == 0 || s.rows.size == 0) return;
-  const Rows<T> covered = rows_listed(p.X, p.covered.data, p.covered.size);
   const unsigned grid = grid_for(s.rows.size, warps * group, max_partials);
   set_bytes(s.best.arrived, 1, 0, stream);
-  launch(k_center_cover_kernel<T>, grid, threads, stream, s.rows, covered, s.vectorized, s.m);
+  if (p.coverage)
+    launch(k_center_candidates_kernel<T>, grid_for(s.rows.size, threads), threads, stream, s.rows, p.coverage, s.m);
+  else
+    launch(k_center_cover_kernel<T>, grid, threads, stream, s.rows, covered, s.vectorized, nullptr, s.m);
   const int64_t plain = s.lazy ? plain_picks : p.batch_size;
   for (int64_t t = 0; t < plain; ++t) {
     launch(k_center_step_kernel<T>, grid, threads, stream, p, s.rows, s.vectorized, s.m, s.best, t);

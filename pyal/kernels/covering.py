@@ -37,7 +37,7 @@ class Carried:
 
     def __init__(self) -> None:
         self.rows: NDArray[np.int64] = np.empty(0, np.int64)
-        self._arrays: dict[str, NDArray[Any]] = {}
+        self._arrays: dict[str, Any] = {}
         self._of: tuple[Any, ...] = ()  # what the arrays were made for
         self._lent: tuple[Any, ...] = ()
 
@@ -48,7 +48,8 @@ class Carried:
         if of != self._of or not np.isin(self.rows, covered, assume_unique=True).all():
             self.rows = np.empty(0, np.int64)
             self._arrays = {
-                name: np.full(X.n, value, dtype or value_dtype(X)) for name, (value, dtype) in _CARRIED[kernel].items()
+                name: on_device(np.full(X.n, value, dtype or value_dtype(X)), X.device)
+                for name, (value, dtype) in _CARRIED[kernel].items()
             }
         new, n_new = subset(np.setdiff1d(covered, self.rows, assume_unique=True), X, "covered_by")
         self._of = ()  # an interrupted kernel leaves nothing to go on from
@@ -71,7 +72,7 @@ def _launch(
 ) -> None:
     """Runs a greedy kernel with what is carried, which depends on X and on `options`, some of its arguments."""
     fields = asked.fields | dict.fromkeys(_CARRIED[kernel])
-    if carried is None or asked.X.device != "cpu":
+    if carried is None:
         launch(kernel, asked.X, n_jobs, **fields, **arguments)
         return
     covered = np.empty(0, np.int64) if covered_by is None else as_positions(covered_by, asked.X.n, "covered_by")
@@ -101,7 +102,7 @@ def k_center_greedy(
 
     batch_size: b, at most the number of candidates.
     start: position of the first pick. None: the rule picks it, or the lowest candidate where nothing is covered.
-    carried: what earlier calls on this X have handed on (CPU), for calls that cover more and more.
+    carried: what earlier calls on this X have handed on, for calls that cover more and more.
 
     >>> k_center_greedy([[0.0], [1.0], [9.0], [5.0]], 3, start=0)[0].tolist()
     [0, 2, 3]
@@ -137,7 +138,7 @@ def ball_cover(
 
     batch_size: b, at most the number of candidates.
     radius: of the balls, above 0.
-    carried: what earlier calls on this X with this radius have handed on (CPU), for calls that cover more and more.
+    carried: what earlier calls on this X with this radius have handed on, for calls that cover more and more.
 
     >>> ball_cover([[0.0], [1.0], [2.0], [9.0]], 2, 1.5)
     (array([1, 3]), array([3, 1]))
@@ -170,7 +171,7 @@ def herding(
     batch_size: b, at most the number of candidates.
     bandwidth: a Euclidean distance (not squared), above 0.
     weights: (n,), at least 0, what the rows count. None: all rows count alike.
-    carried: what earlier calls on this X with this bandwidth and these weights have handed on (CPU), for calls that
+    carried: what earlier calls on this X with this bandwidth and these weights have handed on, for calls that
         cover more and more.
 
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data import blobs, put
+from data import blobs, host, put
 
 from pyal import kernels
 
@@ -32,8 +32,8 @@ def check_rounds(kernel: str, X: Any, rounds: list[dict[str, Any]]) -> kernels.C
         labeled = np.setdiff1d(labeled, given.get("withdrawn", []))
         options = {name: given[name] for name in given if name not in ("labeled", "withdrawn", "batch_size")}
         call = [X, given.get("batch_size", 15)]
-        expected = KERNELS[kernel](*call, covered_by=labeled, **options)
-        got = KERNELS[kernel](*call, covered_by=labeled, **options, carried=carried)
+        expected = host(KERNELS[kernel](*call, covered_by=labeled, **options))
+        got = host(KERNELS[kernel](*call, covered_by=labeled, **options, carried=carried))
         for found, wanted in zip(got, expected, strict=True):
             np.testing.assert_array_equal(found, wanted, err_msg=f"round {number}")
         taken_in = got[0][got[1] > 0] if kernel == "ball_cover" else got[0]
@@ -43,40 +43,40 @@ def check_rounds(kernel: str, X: Any, rounds: list[dict[str, Any]]) -> kernels.C
     return carried
 
 
-@pytest.mark.usefixtures("isa")
-def test_rounds(kernel, dtype):
-    check_rounds(kernel, put(blobs(N, 9), dtype=dtype), [{}] * 6)
+def test_rounds(kernel, engine, dtype):
+    check_rounds(kernel, put(blobs(N, 9), dtype, engine), [{}] * 6)
 
 
-def test_labels_that_were_not_picked(kernel):
+def test_labels_that_were_not_picked(kernel, device):
     some = [{"labeled": [3, 200]}, {"labeled": [7]}, {}, {"labeled": np.arange(0, N, 9)}, {}]
-    check_rounds(kernel, blobs(N, 5), some)
+    check_rounds(kernel, put(blobs(N, 5), device=device), some)
 
 
-def test_candidates_that_change(kernel):
+def test_candidates_that_change(kernel, device):
     subsets = [np.arange(0, N, 3), np.arange(N) % 3 != 0, np.arange(N - 20, N), None, np.arange(0, N, 2)]
-    check_rounds(kernel, blobs(N, 5), [{"candidates": some, "batch_size": 8} for some in subsets])
+    check_rounds(kernel, put(blobs(N, 5), device=device), [{"candidates": some, "batch_size": 8} for some in subsets])
 
 
-def test_a_batch_of_none(kernel):
-    check_rounds(kernel, blobs(N, 5), [{"batch_size": 0}, {"labeled": [5], "batch_size": 0}, {}, {"batch_size": 0}, {}])
+def test_a_batch_of_none(kernel, device):
+    some = [{"batch_size": 0}, {"labeled": [5], "batch_size": 0}, {}, {"batch_size": 0}, {}]
+    check_rounds(kernel, put(blobs(N, 5), device=device), some)
 
 
 def test_a_label_withdrawn_starts_afresh(kernel):
     check_rounds(kernel, blobs(N, 5), [{"labeled": [3, 200]}, {"withdrawn": [200]}, {}])
 
 
-def test_equal_rows(kernel):
+def test_equal_rows(kernel, device):
     X = np.repeat(blobs(N // 8, 6), 8, axis=0)
-    check_rounds(kernel, X, [{}] * 6)
+    check_rounds(kernel, put(X, device=device), [{}] * 6)
 
 
 def test_all_rows_equal(kernel):
     check_rounds(kernel, np.ones((50, 3), np.float32), [{"batch_size": 5}] * 4)
 
 
-def test_everything_covered(kernel):
-    check_rounds(kernel, blobs(N, 5), [{}, {"labeled": np.arange(N)}, {}])
+def test_everything_covered(kernel, device):
+    check_rounds(kernel, put(blobs(N, 5), device=device), [{}, {"labeled": np.arange(N)}, {}])
 
 
 def test_all_rows_picked(kernel):
