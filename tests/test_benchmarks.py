@@ -26,7 +26,8 @@ def test_benchmarks_compare_answers_and_write_their_command(tmp_path):
     pytest.importorskip("pytest_benchmark")
     only = "knn or second_round or (round and memory and margin)"
     sizes = {"PYAL_BENCH_ROWS": "600", "PYAL_BENCH_DIM": "16", "PYAL_BENCH_DATA": "iid"}
-    printed = run("-m", "pyal", "bench", "-k", only, "--json", "out.json", folder=tmp_path, **sizes)
+    pyal = "import sys; sys.path.remove(''); from pyal.cli import main; sys.exit(main())"  # what is installed
+    printed = run("-c", pyal, "bench", "-k", only, "--json", tmp_path / "out.json", folder=BENCH.parent, **sizes)
     assert "pyal against what is installed" in printed
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert report["command"].startswith("PYAL_BENCH_DATA=iid PYAL_BENCH_DIM=16 PYAL_BENCH_ROWS=600 pytest ")
