@@ -15,8 +15,9 @@ pytestmark = pytest.mark.slow
 
 
 def run(*command: str | Path, folder: Path, **variables: str) -> str:
-    """What Python prints on these words."""
-    environment = {**os.environ, **variables}
+    """What Python prints on these words; started by a worker of pytest-xdist, it is none itself."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")}
+    environment = {**inherited, **variables}
     done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
