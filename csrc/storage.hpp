@@ -1,5 +1,7 @@
 // What a kernel may be given: C-contiguous rows of float, double, half or bfloat16. Arithmetic is done in
-// compute_t<T>: double for double, float for the three others, which widen to it exactly.
+// compute_t<T>: double for double, float for the three others, which widen to it exactly. A CUDA kernel is compiled once for
+// each of the four. A CPU kernel is compiled for Any<float> and Any<double>, and widens narrower values as it loads them
+// (cpu/rows.hpp): the compiler has half as much to do.
 #pragma once
 #include <cstdint>
 
@@ -12,9 +14,19 @@ struct bfloat16 {
   uint16_t bits;
 };
 
+enum class Storage : int { own, half, bfloat16 };
+
+// A value of V, or a narrower one that is computed with as V.
+template <class V>
+struct Any {};
+
 template <class T>
 struct compute {
   using type = float;
+};
+template <class V>
+struct compute<Any<V>> {
+  using type = V;
 };
 template <>
 struct compute<double> {
@@ -34,6 +46,15 @@ struct Matrix {
 };
 
 // A subset of the rows of X: ascending distinct positions; data == nullptr stands for all rows in order.
+template <class V>
+struct Matrix<Any<V>> {
+  const void* data;  // (rows, cols) values of V, or of what `storage` names, row-major, no padding
+  int64_t rows;
+  int64_t cols;
+  const V* factor = nullptr;
+  Storage storage = Storage::own;
+};
+
 struct Positions {
   const int64_t* data;
   int64_t size;

@@ -65,6 +65,14 @@ auto with_copy(F&& f) {
 
 struct Cpu {
   using Runtime = CpuRuntime;
+  template <class F>
+  static auto with_dtype(const std::string& dtype, F&& f) {
+    if (dtype == "float32") return f.template operator()<Any<float>>(Storage::own);
+    if (dtype == "float64") return f.template operator()<Any<double>>(Storage::own);
+    if (dtype == "float16") return f.template operator()<Any<float>>(Storage::half);
+    if (dtype == "bfloat16") return f.template operator()<Any<float>>(Storage::bfloat16);
+    bind::refuse_dtype(dtype);
+  }
 #define PYAL_RUN(kernel, Params, widest)                                                                                 \
   template <class T>                                                                                                     \
   static int64_t scratch(const Params<T>& p, const Runtime& runtime) {                                                   \

@@ -56,6 +56,14 @@ class CurrentDevice {
 
 struct Cuda {
   using Runtime = CudaRuntime;
+  template <class F>
+  static auto with_dtype(const std::string& dtype, F&& f) {
+    if (dtype == "float32") return f.template operator()<float>(Storage::own);
+    if (dtype == "float64") return f.template operator()<double>(Storage::own);
+    if (dtype == "float16") return f.template operator()<half>(Storage::own);
+    if (dtype == "bfloat16") return f.template operator()<bfloat16>(Storage::own);
+    bind::refuse_dtype(dtype);
+  }
 #define PYAL_RUN(kernel, Params, widest)                                                       \
   template <class T>                                                                   \
   static int64_t scratch(const Params<T>& p, const Runtime&) {                         \

@@ -1,13 +1,15 @@
 // What both compiled modules export, written once: for each kernel K
 //   K_scratch(dtype, arguments, runtime) -> bytes        K(dtype, arguments, scratch, runtime)
 // `arguments` is a dict of the fields of KParams: addresses as integers (0 or None: nullptr), sizes and numbers as they are.
-// The module says what a runtime is and how a kernel is run: Device::Runtime, Device::scratch, Device::run.
+// The module says what a runtime is, how a kernel is run, and what T its copies are compiled for: Device::Runtime,
+// Device::scratch, Device::run, Device::with_dtype.
 // Nothing is checked here but the presence of the fields: pyal/kernels.py owns the shapes.
 #pragma once
 #include <pybind11/pybind11.h>
 
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "../kernels/ball_cover.hpp"
 #include "../kernels/constrained_assign.hpp"
@@ -29,7 +31,7 @@ namespace py = pybind11;
 
 class Arguments {
  public:
-  explicit Arguments(py::dict fields) : fields_(std::move(fields)) {}
+  Arguments(py::dict fields, Storage storage) : fields_(std::move(fields)), storage_(storage) {}
   template <class V>
   V* pointer(const char* name) const {
     const py::object value = fields_[name];
@@ -39,7 +41,13 @@ class Arguments {
   double real(const char* name) const { return fields_[name].cast<double>(); }
   template <class T>
   Matrix<T> matrix(const char* name = "X", const char* rows = "n", const char* factor = "factor") const {
-    return {pointer<const T>(name), integer(rows), integer("d"), pointer<const compute_t<T>>(factor)};
+    Matrix<T> X{};
+    X.data = pointer<std::remove_pointer_t<decltype(X.data)>>(name);
+    X.rows = integer(rows);
+    X.cols = integer("d");
+    if (factor) X.factor = pointer<const compute_t<T>>(factor);
+    if constexpr (requires { X.storage; }) X.storage = storage_;
+    return X;
   }
   Positions positions(const char* name, const char* size) const {
     return {pointer<const int64_t>(name), integer(size)};
@@ -47,6 +55,7 @@ class Arguments {
 
  private:
   py::dict fields_;
+  Storage storage_;
 };
 
 template <class T>
@@ -159,8 +168,7 @@ template <class T>
 void read(const Arguments& a, NtkParams<T>& p) {
   using V = compute_t<T>;
   p = {a.matrix<T>(),
-       a.pointer<const T>("Z"),
-       a.integer("m"),
+       a.matrix<T>("Z", "m", nullptr),
        static_cast<NtkKind>(a.integer("kind")),
        a.integer("width"),
        a.pointer<const V>("x_hidden"),
@@ -205,28 +213,23 @@ void read(const Arguments& a, RecursiveLeastSquaresParams<T>& p) {
        a.pointer<int64_t>("counts")};
 }
 
-template <class F>
-auto with_dtype(const std::string& dtype, F&& f) {
-  if (dtype == "float32") return f.template operator()<float>();
-  if (dtype == "float64") return f.template operator()<double>();
-  if (dtype == "float16") return f.template operator()<half>();
-  if (dtype == "bfloat16") return f.template operator()<bfloat16>();
+[[noreturn]] inline void refuse_dtype(const std::string& dtype) {
   throw std::invalid_argument("dtype " + dtype + ": float32, float64, float16 or bfloat16 expected");
 }
 
 template <class Device, template <class> class Params>
 void def_kernel(py::module_& m, const std::string& name) {
   m.def((name + "_scratch").c_str(), [](const std::string& dtype, py::dict arguments, py::dict runtime) {
-    return with_dtype(dtype, [&]<class T>() -> int64_t {
+    return Device::with_dtype(dtype, [&]<class T>(Storage storage) -> int64_t {
       Params<T> p{};
-      read(Arguments(arguments), p);
+      read(Arguments(arguments, storage), p);
       return Device::scratch(p, typename Device::Runtime(runtime));
     });
   });
   m.def(name.c_str(), [](const std::string& dtype, py::dict arguments, uintptr_t scratch, py::dict runtime) {
-    with_dtype(dtype, [&]<class T>() {
+    Device::with_dtype(dtype, [&]<class T>(Storage storage) {
       Params<T> p{};
-      read(Arguments(arguments), p);
+      read(Arguments(arguments, storage), p);
       typename Device::Runtime how(runtime);
       Device::run(p, reinterpret_cast<void*>(scratch), how);
     });

@@ -8,8 +8,6 @@
   template int64_t kernel##_scratch<Isa::PYAL_TARGET, T>(const Params<T>&, int threads); \
   template bool kernel<Isa::PYAL_TARGET, T>(const Params<T>&, void* scratch, const Control&);
 
-#define PYAL_INSTANTIATE_KERNEL(kernel, Params)   \
-  PYAL_INSTANTIATE_TYPE(kernel, Params, float)    \
-  PYAL_INSTANTIATE_TYPE(kernel, Params, double)   \
-  PYAL_INSTANTIATE_TYPE(kernel, Params, half)     \
-  PYAL_INSTANTIATE_TYPE(kernel, Params, bfloat16)
+#define PYAL_INSTANTIATE_KERNEL(kernel, Params)     \
+  PYAL_INSTANTIATE_TYPE(kernel, Params, Any<float>) \
+  PYAL_INSTANTIATE_TYPE(kernel, Params, Any<double>)

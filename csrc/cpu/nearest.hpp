@@ -76,7 +76,8 @@ class KeptRows {
       panel.lost[r] = lost_[i];
     }
     if (Filter::row_major && last - first == count - 1) return words_ + first * stride_;
-    for (int64_t r = 0; r < count; ++r) prefetch_row(words_ + list.position(i0 + r) * stride_, stride_);
+    const int64_t bytes = stride_ * static_cast<int64_t>(sizeof(typename Filter::word));
+    for (int64_t r = 0; r < count; ++r) prefetch(words_ + list.position(i0 + r) * stride_, bytes);
     for (int64_t r = 0; r < count; ++r) Filter::put_row(words_ + list.position(i0 + r) * stride_, r, Filter::words(d_), panel.words);
     return panel.words;
   }
@@ -89,7 +90,7 @@ class KeptRows {
   float* centered_;
 };
 
-template <class T, class B>  // rows of T, centres of B (T itself or compute_t<T>)
+template <class T>
 class Nearest {
  public:
   using V = compute_t<T>;
@@ -111,18 +112,18 @@ class Nearest {
   int64_t room() const { return room_; }
 
   // The centres to compare with become centers[first, first + count), count <= room().
-  void set_centers(const RowList<B>& centers, int64_t first, int64_t count, const Frame<T>& frame) {
+  void set_centers(const RowList<T>& centers, int64_t first, int64_t count, const Frame<T>& frame) {
     centers_ = centers;
     first_ = first;
     most_norm_ = ratio_ = 0;
-    pack<Filter, false>(centers, first, count, {frame.origin, frame.scale}, panel_, packing_);
+    pack<Filter, false>(centers, first, count, frame, panel_, packing_);
     for (int64_t j = 0; j < round_up(count, Filter::cols); ++j) note_center(j);
   }
 
   // Adds the next centre of the list; there must be room for it.
   void add_center(const Frame<T>& frame) {
     const int64_t j = panel_.count;
-    append_b<Filter>(centers_[first_ + j], d_, Frame<B>{frame.origin, frame.scale}, panel_, packing_);
+    append_b<Filter>(centers_[first_ + j], d_, frame, panel_, packing_);
     if (j % Filter::cols == 0)
       for (int64_t later = j + 1; later < j + Filter::cols; ++later) note_center(later);
     note_center(j);
@@ -164,7 +165,7 @@ class Nearest {
   //                  upper bound on the squared distance to that one
   //   before, after  how far the kernel is, for its progress
   //   kept           rows kept in the same frame; the list must ascend then
-  bool run(const RowList<T>& list, int64_t count, const RowList<B>& centers, int64_t k, const Frame<T>& frame, V* best,
+  bool run(const RowList<T>& list, int64_t count, const RowList<T>& centers, int64_t k, const Frame<T>& frame, V* best,
            int64_t* index, V* lower, const Control& control, double before = -1, double after = -1,
            const KeptRows<T>* kept = nullptr) {
     constexpr int64_t groups = 8;  // of rows, per work item
@@ -321,7 +322,7 @@ class Nearest {
   }
 
   int64_t d_, room_;
-  RowList<B> centers_ = {};
+  RowList<T> centers_ = {};
   int64_t first_ = 0;  // of the centres that are packed
   float most_norm_ = 0, ratio_ = 0;
   Panel<Filter> panel_;

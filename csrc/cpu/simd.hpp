@@ -203,6 +203,30 @@ inline vec<V> square_root(vec<V> v) {
   return out;
 }
 
+// The first half of the lanes as doubles, and the second.
+inline vec<double> low_doubles(vec<float> v) {
+#if defined(__AVX512F__)
+  return (vec<double>)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
+#elif defined(__AVX2__)
+  return (vec<double>)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
+#else
+  vec<double> out;
+  for (int l = 0; l < lanes<double>; ++l) out[l] = static_cast<double>(v[l]);
+  return out;
+#endif
+}
+inline vec<double> high_doubles(vec<float> v) {
+#if defined(__AVX512F__)
+  return (vec<double>)_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1));
+#elif defined(__AVX2__)
+  return (vec<double>)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1));
+#else
+  vec<double> out;
+  for (int l = 0; l < lanes<double>; ++l) out[l] = static_cast<double>(v[lanes<double> + l]);
+  return out;
+#endif
+}
+
 // Bit i set where lane i of a comparison is true. What a comparison of doubles is a vector of depends on the compiler (long,
 // or long long).
 template <class Mask>

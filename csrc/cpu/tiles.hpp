@@ -13,11 +13,9 @@
 #include "rows.hpp"
 
 namespace pyal {
-namespace {
 
-inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+// What frames.cpp shares with the kernels of its instruction set.
+inline namespace PYAL_TARGET {
 
 template <class T>
 struct Frame {
@@ -33,6 +31,28 @@ struct RowList {
   Row<T> operator[](int64_t i) const { return row(X, order ? order[i] : i); }
   int64_t position(int64_t i) const { return order ? order[i] : i; }
 };
+
+// The row about the frame's origin, scaled.
+template <class V, class T>
+void center_row(const Row<T>& x, const Frame<T>& frame, int64_t d, V* out);
+
+// The frame with a scale that also brings these rows into the range of float. Not needed for float rows, whose squared
+// norms float holds: the scale of a frame is 1, but for double.
+template <class T>
+Frame<T> including(Frame<T> frame, const RowList<T>& list, int64_t count);
+
+// Origin of a frame: the mean of at most 1024 rows spread over the list. Any point would do; near the mean the norms, and so the
+// error bounds, are smallest.
+template <class T>
+Frame<T> make_frame(const RowList<T>& list, int64_t count, compute_t<T>* origin, double* scratch);
+
+}  // namespace PYAL_TARGET
+
+namespace {
+
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // ---- microkernels: C (rows x cols) = A group * B group over all words ------------------------------------------------
 //
@@ -358,26 +378,6 @@ struct Panel {
   int64_t count;
 };
 
-template <bool scaled, class V, class T>
-inline void center_values(const Row<T>& x, const Frame<T>& frame, int64_t d, V* out) {
-  using C = compute_t<T>;
-  int64_t c = 0;
-  for (; c + lanes<C> <= d; c += lanes<C>) {
-    vec<C> value = values<scaled>(x, c) - load(frame.origin + c);
-    if constexpr (sizeof(C) == 8) value *= frame.scale;
-    if constexpr (sizeof(C) == sizeof(V))
-      store(out + c, value);
-    else
-      for (int l = 0; l < lanes<C>; ++l) out[c + l] = static_cast<V>(value[l]);
-  }
-  for (; c < d; ++c) out[c] = static_cast<V>((x[c] - frame.origin[c]) * frame.scale);
-}
-
-template <class V, class T>
-inline void center_row(const Row<T>& x, const Frame<T>& frame, int64_t d, V* out) {
-  x.scaled() ? center_values<true>(x, frame, d, out) : center_values<false>(x, frame, d, out);
-}
-
 // Scratch words per worker for packing one group.
 template <class K>
 inline int64_t pack_scratch(int64_t d) {
@@ -442,8 +442,8 @@ inline void pack(const RowList<T>& list, int64_t first, int64_t count, const Fra
 }
 
 // One more row at the end of a packed B panel.
-template <class K, class B>
-inline void append_b(const Row<B>& x, int64_t d, const Frame<B>& frame, Panel<K>& panel, typename K::word* scratch) {
+template <class K, class T>
+inline void append_b(const Row<T>& x, int64_t d, const Frame<T>& frame, Panel<K>& panel, typename K::word* scratch) {
   const int64_t words = K::words(d), r = panel.count % K::cols;
   typename K::word* group = panel.words + (panel.count - r) * words;
   if (r == 0) std::memset(group, 0, static_cast<size_t>(K::cols * words) * sizeof(*group));
@@ -502,44 +502,6 @@ inline Bounds distance_bounds(float sq_i, float sq_j, float product, float lost,
 inline float reach_bound(float reach, float lost) {
   const float far = reach + lost;
   return far * far * (1 + 0x1p-21f);
-}
-
-// The frame with a scale that also brings these rows into the range of float. Not needed for float rows, whose squared
-// norms float holds: the scale of a frame is 1, but for double.
-template <class T, class B>
-inline Frame<T> including(Frame<T> frame, const RowList<B>& list, int64_t count) {
-  if constexpr (sizeof(compute_t<T>) == 8) {
-    double largest = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      const Row<B> x = list[i];
-      for (int64_t c = 0; c < list.X.cols; ++c) {
-        const double size = __builtin_fabs(x[c] - frame.origin[c]);
-        if (size > largest) largest = size;
-      }
-    }
-    int exponent = largest > 0 ? -__builtin_ilogb(largest) : 500;
-    if (exponent > 500) exponent = 500;  // the square of the scale is needed too
-    const double scale = __builtin_ldexp(1.0, exponent);
-    if (frame.scale == 0 || scale < frame.scale) frame.scale = scale;
-  } else {
-    frame.scale = 1;
-  }
-  return frame;
-}
-
-// Origin of a frame: the mean of at most 1024 rows spread over the list. Any point would do; near the mean the norms, and so the
-// error bounds, are smallest.
-template <class T>
-inline Frame<T> make_frame(const RowList<T>& list, int64_t count, compute_t<T>* origin, double* scratch) {
-  using C = compute_t<T>;
-  const int64_t d = list.X.cols, sample = at_most(count, 1024);
-  for (int64_t c = 0; c < d; ++c) scratch[c] = 0;
-  for (int64_t s = 0; s < sample; ++s) {
-    const Row<T> x = list[s * count / sample];
-    for (int64_t c = 0; c < d; ++c) scratch[c] += static_cast<double>(x[c]);
-  }
-  for (int64_t c = 0; c < d; ++c) origin[c] = sample ? static_cast<C>(scratch[c] / static_cast<double>(sample)) : C(0);
-  return including(Frame<T>{origin, 0}, list, count);
 }
 
 }  // namespace

@@ -154,18 +154,16 @@ struct Greedy {
 
   // Marks the uncovered rows inside the ball of `center` in s.hit.
   void mark_hits(const Row<T>& center, int64_t begin, int64_t end) {
-    Row<T> waiting[4];
     int64_t at[4], size = 0;
     const auto settle = [&] {
       V sq[4];
-      for (int64_t r = size; r < 4; ++r) waiting[r] = waiting[0];
-      sqdist4(waiting, center, p.X.cols, sq);
+      for (int64_t r = size; r < 4; ++r) at[r] = at[0];
+      sqdist4(p.X, at, center, p.X.cols, sq);
       for (int64_t r = 0; r < size; ++r) s.hit[at[r]] = static_cast<double>(sq[r]) < p.sqradius;
       size = 0;
     };
     for (int64_t i = begin; i < end; ++i) {
       if (!s.uncovered[i]) continue;
-      waiting[size] = rows[i];
       at[size++] = i;
       if (size == 4) settle();
     }
@@ -268,10 +266,10 @@ struct Greedy {
     while (at < logged && gain > 0) {
       const int64_t end = at_most(at + log_check, logged);
       for (; at < end; at += 4) {
-        Row<T> entries[4];
+        int64_t entries[4];
         V sq[4];
-        for (int r = 0; r < 4; ++r) entries[r] = rows[s.covered_log[at_most(at + r, end - 1)]];
-        sqdist4(entries, x, p.X.cols, sq);
+        for (int r = 0; r < 4; ++r) entries[r] = s.covered_log[at_most(at + r, end - 1)];
+        sqdist4(p.X, entries, x, p.X.cols, sq);
         for (int64_t r = 0; r < at_most(4, end - at); ++r) gain -= static_cast<double>(sq[r]) < p.sqradius;
       }
       at = end;

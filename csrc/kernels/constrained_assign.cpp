@@ -46,9 +46,8 @@ void sqdists_of(const ConstrainedAssignParams<T>& p, int64_t g, compute_t<T>* ou
   const int64_t d = p.X.cols;
   int64_t c = 0;
   for (; c + 4 <= p.k; c += 4) {  // the point is read once for four centres
-    const compute_t<T>* first = p.centers + c * d;
-    const Row<compute_t<T>> four[4] = {plain(first), plain(first + d), plain(first + 2 * d), plain(first + 3 * d)};
-    sqdist4(four, row(p.X, g), d, out + c);
+    const int64_t four[4] = {c, c + 1, c + 2, c + 3};
+    sqdist4(plain(p.centers, p.k, d), four, row(p.X, g), d, out + c);
   }
   for (; c < p.k; ++c) out[c] = sqdist(row(p.X, g), plain(p.centers + c * d), d);
 }

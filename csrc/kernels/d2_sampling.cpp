@@ -20,7 +20,7 @@ struct Layout {
   V* origin;
   double* mean;
   V* best;
-  Nearest<T, T> nearest;
+  Nearest<T> nearest;
 
   Layout(const D2SamplingParams<T>& p, int threads, Arena& arena)
       : n(p.candidates.data ? p.candidates.size : p.X.rows),
@@ -46,13 +46,13 @@ struct Sampler {
   RowList<T> candidates;
   int64_t centers = 0;  // picks so far
 
-  Row<V> q_of(int64_t position) const { return plain(p.q ? p.q + position * p.q_cols : nullptr); }
+  Row<T> q_of(int64_t position) const { return plain(p.q ? p.q + position * p.q_cols : nullptr); }
 
   double sqnorm_of(int64_t position) const {
     const Row<T> x = row(p.X, position);
     const double xx = static_cast<double>(dot(x, x, p.X.cols));
     if (!p.q) return xx;
-    const Row<V> q = q_of(position);
+    const Row<T> q = q_of(position);
     return static_cast<double>(dot(q, q, p.q_cols)) * xx;
   }
 
@@ -65,21 +65,17 @@ struct Sampler {
   V nearest(int64_t i, V weight, const int64_t* centers, const double* sqnorms, int64_t count) const {
     const int64_t a = candidates.position(i), d = p.X.cols;
     const Row<T> x = row(p.X, a);
-    const Row<V> q = q_of(a);
+    const Row<T> q = q_of(a);
     int64_t c = 0;
     for (; c + 4 <= count; c += 4) {
-      Row<T> others[4];
-      Row<V> factors[4];
       V of_x[4], of_q[4];
-      for (int r = 0; r < 4; ++r) others[r] = row(p.X, centers[c + r]);
       if (!p.q) {
-        sqdist4(others, x, d, of_x);
+        sqdist4(p.X, centers + c, x, d, of_x);
         for (int r = 0; r < 4; ++r) weight = minimum(weight, of_x[r]);
         continue;
       }
-      for (int r = 0; r < 4; ++r) factors[r] = q_of(centers[c + r]);
-      dot4(others, x, d, of_x);
-      dot4(factors, q, p.q_cols, of_q);
+      dot4(p.X, centers + c, x, d, of_x);
+      dot4(plain(p.q, p.X.rows, p.q_cols), centers + c, q, p.q_cols, of_q);
       for (int r = 0; r < 4; ++r) weight = minimum(weight, combine(s.sqnorm[i], sqnorms[c + r], of_q[r], of_x[r]));
     }
     for (; c < count; ++c) {

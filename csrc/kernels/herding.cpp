@@ -219,19 +219,19 @@ struct Greedy {
       s.exact[i] = 0;
     }
     for (int64_t c = 0; c < p.covered.size; ++c)
-      if (!cover(row(p.X, p.covered.data[c]), nullptr)) return false;
+      if (!cover(p.covered.data[c], nullptr)) return false;
     return true;
   }
 
   // k(x_b, center_c) for up to four centres at a time into values[c * row_chunk + b], b in [0, count) <= row_chunk.
   template <class RowOf>
-  void kernel_rows(const Row<T>* centers, int64_t n_centers, int64_t count, RowOf&& row_of, V* values) const {
-    Row<T> four[4];
+  void kernel_rows(const int64_t* centers, int64_t n_centers, int64_t count, RowOf&& row_of, V* values) const {
+    int64_t four[4];
     for (int64_t r = 0; r < 4; ++r) four[r] = centers[at_most(r, n_centers - 1)];
     for (int64_t b = 0; b < count; ++b) {
       V sq[4];
       if (b + 1 < count) prefetch_row(row_of(b + 1), p.X.cols);
-      sqdist4(four, row_of(b), p.X.cols, sq);
+      sqdist4(p.X, four, row_of(b), p.X.cols, sq);
       for (int64_t r = 0; r < n_centers; ++r) values[r * row_chunk + b] = sq[r];
     }
     for (int64_t r = 0; r < n_centers; ++r) {
@@ -240,8 +240,8 @@ struct Greedy {
     }
   }
 
-  // Raises m by the kernel values of `center`, and tells what that gained where it is a pick.
-  bool cover(const Row<T>& center, double* gain) {
+  // Raises m by the kernel values of row `center`, and tells what that gained where it is a pick.
+  bool cover(int64_t center, double* gain) {
     const auto similarity = [&](int64_t item, int) {
       V buffer[row_chunk];
       const int64_t begin = item * row_chunk, count = at_most(row_chunk, n - begin);
@@ -392,12 +392,12 @@ struct Greedy {
     V buffer[4 * row_chunk];
     const int64_t begin = first + item * row_chunk, count = at_most(row_chunk, total - item * row_chunk);
     for (int64_t w0 = 0; w0 < wave_size; w0 += 4) {
-      Row<T> centers[4];
+      int64_t centers[4];
       const int64_t n_centers = at_most(4, wave_size - w0);
       double* parts = s.parts + item * wave_rows + w0;
       int64_t seen_least = logged;
       for (int64_t r = 0; r < n_centers; ++r) {
-        centers[r] = rows[wave[w0 + r].position];
+        centers[r] = wave[w0 + r].position;
         seen_least = at_most(seen_least, s.seen[wave[w0 + r].position]);
         parts[r] = 0;
       }
@@ -443,7 +443,7 @@ struct Greedy {
     s.bound.set(best, MaxTree<double>::none());
     reached = -1;
     double gain = 0;
-    if (!cover(rows[best], &gain)) return false;
+    if (!cover(best, &gain)) return false;
     p.gains[picked++] = gains ? gain / static_cast<double>(n) : 0;
     return true;
   }

@@ -24,7 +24,7 @@ struct Layout {
   V* origin;
   double* mean;
   V* best;          // (X.rows,)
-  Nearest<T, T> nearest;
+  Nearest<T> nearest;
 
   Layout(const KCenterGreedyParams<T>& p, int threads, Arena& arena)
       : n(p.candidates.data ? p.candidates.size : p.X.rows),

@@ -26,7 +26,7 @@ struct Layout {
   V* best;
   double* kept_scale;    // of the frame that `kept` was filled in
   KeptRows<T> kept;
-  Nearest<T, V> nearest;
+  Nearest<T> nearest;
 
   Layout(const KmeansAssignParams<T>& p, int threads, Arena& arena)
       : origin(arena.take<V>(p.X.cols)),
@@ -108,7 +108,7 @@ bool find_nearest(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t active, 
   if (active == 0 && p.moved) return true;
   const V infinity = static_cast<V>(__builtin_inf());
   const RowList<T> rows = {p.X, nullptr}, list = {p.X, s.active};
-  const RowList<V> centers = {{p.centers, p.k, p.X.cols}, nullptr};
+  const RowList<T> centers = {plain(p.centers, p.k, p.X.cols), nullptr};
   for (int64_t r = 0; r < active; ++r) {
     s.best[s.active[r]] = infinity;
     p.lower[s.active[r]] = infinity;
@@ -141,6 +141,7 @@ int64_t keep_changed(const KmeansAssignParams<T>& p, Layout<T>& s, int64_t activ
 template <class T>
 bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count, const int64_t* owner, double sign,
               const Control& control, double before, double after) {
+  using V = compute_t<T>;
   const int64_t d = p.X.cols;
   for (int64_t c = 0; c <= p.k; ++c) s.start[c] = 0;
   for (int64_t r = 0; r < count; ++r) ++s.start[owner[s.active[r]] + 1];
@@ -152,14 +153,15 @@ bool add_rows(const KmeansAssignParams<T>& p, const Layout<T>& s, int64_t count,
   const int64_t slabs = at_most((d + 63) / 64, at_least(1, 8 * control.threads / p.k)), width = (d + slabs - 1) / slabs;
   return parallel_for(control, p.k * slabs, [&](int64_t item, int) {
     const int64_t c = item / slabs, c0 = item % slabs * width, columns = at_most(width, d - c0);  // of the last slabs maybe none
-    double* sums = p.sums + c * d + c0;
+    double* sums = p.sums + c * d;
     for (int64_t r = c > 0 ? s.start[c - 1] : 0; r < s.start[c]; ++r) {  // by now start[c] is where the next centre's begin
-      if (r + 4 < s.start[c]) prefetch_row(row(p.X, s.grouped[r + 4]).data + c0, columns);
-      const Row<T> x = row(p.X, s.grouped[r]);
-      if (x.scaled())
-        for (int64_t j = 0; j < columns; ++j) sums[j] = multiply_add(sign, static_cast<double>(x[c0 + j]), sums[j]);
-      else
-        for (int64_t j = 0; j < columns; ++j) sums[j] = multiply_add(sign, static_cast<double>(widen(x.data[c0 + j])), sums[j]);
+      if (r + 4 < s.start[c]) {
+        const Row<T> later = row(p.X, s.grouped[r + 4]);
+        prefetch(static_cast<const char*>(later.data) + c0 * later.bytes_per_value(), columns * later.bytes_per_value());
+      }
+      for_values(row(p.X, s.grouped[r]), c0, c0 + columns, [&](int64_t j, V value) {
+        sums[j] = multiply_add(sign, static_cast<double>(value), sums[j]);
+      });
     }
   }, before, after);
 }

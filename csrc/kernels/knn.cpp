@@ -73,10 +73,10 @@ struct Neighbours {
     int32_t* position = list(i).position;
     const Row<T> x = query(i);
     for (int64_t s = 0; s < state.count; s += 4) {
-      Row<T> four[4];
+      int64_t four[4];
       compute_t<T> sq[4];
-      for (int r = 0; r < 4; ++r) four[r] = row(p.X, position[at_most(s + r, state.count - 1)]);
-      sqdist4(four, x, p.X.cols, sq);
+      for (int r = 0; r < 4; ++r) four[r] = position[at_most(s + r, state.count - 1)];
+      sqdist4(p.X, four, x, p.X.cols, sq);
       for (int64_t r = 0; r < at_most(4, state.count - s); ++r) value[s + r] = sq[r];
     }
     sort(value, position, state.count);

@@ -174,7 +174,7 @@ class Infinite {
     });
     const int64_t columns = round_up(blocks.cols, K::cols);
     for (int64_t l = 0; l <= p_.depth; ++l)
-      for (int64_t j = 0; j < columns; ++j) w.roots[l * columns + j] = j < count ? p_.z_roots[l * p_.m + first + j] : 0;
+      for (int64_t j = 0; j < columns; ++j) w.roots[l * columns + j] = j < count ? p_.z_roots[l * p_.Z.rows + first + j] : 0;
   }
 
   const V* group(int64_t g, int64_t count, int64_t i0, int64_t j0, int64_t first, int64_t stride, int worker) {
@@ -209,7 +209,7 @@ class Infinite {
 
   // 4 - r of two rows that point away from each other, where r has lost it.
   double squared_sum(int64_t i, int64_t j) const {
-    const Row<T> x = row(p_.X, i), z = plain((p_.Z ? p_.Z : p_.X.data) + j * p_.X.cols);
+    const Row<T> x = row(p_.X, i), z = row(p_.Z.data ? p_.Z : p_.X, j);
     const double x_root = p_.x_roots[i], z_root = p_.z_roots[j], x_scale = scale(x_root), z_scale = scale(z_root);
     const double last = bias(x_root) + bias(z_root);
     double sum = last * last;
@@ -260,14 +260,14 @@ void write(const NtkParams<T>& p, int64_t i, int64_t count, int64_t j0, int64_t 
            const compute_t<T>* values, int64_t stride) {
   using V = compute_t<T>;
   for (int64_t r = 0; r < count; ++r) {
-    const int64_t from = p.Z ? 0 : at_least(first, i + r - j0);
+    const int64_t from = p.Z.data ? 0 : at_least(first, i + r - j0);
     if (from < columns)
-      std::memcpy(p.K + (i + r) * p.m + j0 + from, values + r * stride + from, static_cast<size_t>(columns - from) * sizeof(V));
+      std::memcpy(p.K + (i + r) * p.Z.rows + j0 + from, values + r * stride + from, static_cast<size_t>(columns - from) * sizeof(V));
   }
-  if (p.Z) return;
+  if (p.Z.data) return;
   for (int64_t j = first; j < columns; ++j) {
     const int64_t above = at_most(count, j0 + j - i);
-    for (int64_t r = 0; r < above; ++r) p.K[(j0 + j) * p.m + i + r] = values[r * stride + j];
+    for (int64_t r = 0; r < above; ++r) p.K[(j0 + j) * p.Z.rows + i + r] = values[r * stride + j];
   }
 }
 
@@ -279,20 +279,20 @@ bool fill(const NtkParams<T>& p, Arena& arena, const Control& control) {
   V* origin = arena.take<V>(p.X.cols);
   for (int64_t c = 0; c < p.X.cols; ++c) origin[c] = 0;
   const Rows<T> rows = {{p.X, nullptr}, {origin, 1}};
-  const Rows<T> cols = {{{p.Z ? p.Z : p.X.data, p.m, p.X.cols}, nullptr}, {origin, 1}};
+  const Rows<T> cols = {{p.Z.data ? p.Z : p.X, nullptr}, {origin, 1}};
   const int64_t stride = round_up(kind.blocks.cols, K::cols);
   bool stopped = false;
   const auto row_block = [&](int64_t item, int worker) {
     const int64_t i0 = item * kind.blocks.rows, count = at_most(kind.blocks.rows, p.X.rows - i0);
     kind.pack_rows(rows, i0, count, worker);
-    for (int64_t j0 = p.Z ? 0 : i0; j0 < p.m; j0 += kind.blocks.cols) {
+    for (int64_t j0 = p.Z.data ? 0 : i0; j0 < p.Z.rows; j0 += kind.blocks.cols) {
       // A row block of a large pool takes seconds, so its blocks of columns are where Ctrl-C is heard.
       if (worker == 0 && stop_requested(control)) __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
       if (__atomic_load_n(&stopped, __ATOMIC_RELAXED)) return;
-      const int64_t columns = at_most(kind.blocks.cols, p.m - j0);
+      const int64_t columns = at_most(kind.blocks.cols, p.Z.rows - j0);
       kind.pack_cols(cols, j0, columns, worker);
       for (int64_t g = 0; g < count; g += K::rows) {
-        const int64_t left = p.Z ? 0 : at_least(i0 + g - j0, 0) / K::cols * K::cols, some = at_most(K::rows, count - g);
+        const int64_t left = p.Z.data ? 0 : at_least(i0 + g - j0, 0) / K::cols * K::cols, some = at_most(K::rows, count - g);
         if (left >= columns) break;
         const V* values = kind.group(g, some, i0, j0, left, stride, worker);
         write(p, i0 + g, some, j0, left, columns, values, stride);

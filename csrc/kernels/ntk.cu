@@ -19,7 +19,7 @@ Sides<T> sides_of(const T* x, int64_t n, const T* z, int64_t m, int64_t d) {
 
 template <class T>
 Sides<T> inputs_of(const NtkParams<T>& p) {
-  return sides_of(p.X.data, p.X.rows, p.Z ? p.Z : p.X.data, p.m, p.X.cols);
+  return sides_of(p.X.data, p.X.rows, p.Z.data ? p.Z.data : p.X.data, p.Z.rows, p.X.cols);
 }
 
 // The first row and column of this block's tile. Not wanted: a tile that another one mirrors.
@@ -30,24 +30,24 @@ struct Corner {
 
   template <class T>
   __device__ explicit Corner(const NtkParams<T>& p) {
-    const int64_t across = ceil_div(p.m, Tile<C>::cols);
+    const int64_t across = ceil_div(p.Z.rows, Tile<C>::cols);
     row = blockIdx.x / across * Tile<C>::rows;
     col = blockIdx.x % across * Tile<C>::cols;
-    wanted = p.Z || col + Tile<C>::cols > row;
+    wanted = p.Z.data || col + Tile<C>::cols > row;
   }
 };
 
 template <class C, class T>
 unsigned tiles_of(const NtkParams<T>& p) {
-  return grid_for(ceil_div(p.X.rows, Tile<C>::rows) * ceil_div(p.m, Tile<C>::cols), 1);
+  return grid_for(ceil_div(p.X.rows, Tile<C>::rows) * ceil_div(p.Z.rows, Tile<C>::cols), 1);
 }
 
 template <class T, class C, class V>
 __device__ void store(const NtkParams<T>& p, const Corner<C>& corner, int i, int j, V value) {
   const int64_t row = corner.row + Tile<C>::row() + i, col = corner.col + Tile<C>::col() + j;
-  if (row >= p.X.rows || col >= p.m || (!p.Z && col < row)) return;
-  p.K[row * p.m + col] = static_cast<compute_t<T>>(value);
-  if (!p.Z && col > row) p.K[col * p.m + row] = static_cast<compute_t<T>>(value);
+  if (row >= p.X.rows || col >= p.Z.rows || (!p.Z.data && col < row)) return;
+  p.K[row * p.Z.rows + col] = static_cast<compute_t<T>>(value);
+  if (!p.Z.data && col > row) p.K[col * p.Z.rows + row] = static_cast<compute_t<T>>(value);
 }
 
 struct Relu {
@@ -146,7 +146,7 @@ __device__ double infinite(const NtkParams<T>& p, int64_t i, int64_t j, double r
     const Arc layer(r, opposite);
     const double scale = half * x_root * z_root;
     total = fma(total * half, layer.k0, fma(scale, layer.k1, b));
-    const double x_next = p.x_roots[l * p.X.rows + i], z_next = p.z_roots[l * p.m + j];
+    const double x_next = p.x_roots[l * p.X.rows + i], z_next = p.z_roots[l * p.Z.rows + j];
     const double next = x_next * z_next, apart = x_root - z_root;
     r = next > 0 ? fma(scale, layer.next, 2 * half * b * apart * apart / (next + scale + b)) / next : 0;
     opposite = 4 - r;
@@ -168,13 +168,13 @@ __global__ void __launch_bounds__(threads, 2) ntk_infinite_kernel(NtkParams<T> p
   add_tile_sums<SquaredDifference, double>(inputs.x, corner.row, inputs.x_vectorized, inputs.z, corner.col,
                                            inputs.z_vectorized, memory, sqdist,
                                            Unit<T>(p, loaded_x < p.X.rows ? p.x_roots[loaded_x] : 0),
-                                           Unit<T>(p, loaded_z < p.m ? p.z_roots[loaded_z] : 0));
+                                           Unit<T>(p, loaded_z < p.Z.rows ? p.z_roots[loaded_z] : 0));
 #pragma unroll 1
   for (int i = 0; i < Shape::R; ++i)
 #pragma unroll 1
     for (int j = 0; j < Shape::S; ++j) {
       const int64_t row = corner.row + Shape::row() + i, col = corner.col + Shape::col() + j;
-      if (row >= p.X.rows || col >= p.m || (!p.Z && col < row)) continue;
+      if (row >= p.X.rows || col >= p.Z.rows || (!p.Z.data && col < row)) continue;
       const Unit<T> x(p, p.x_roots[row]), z(p, p.z_roots[col]);
       double r = fma(x.bias - z.bias, x.bias - z.bias, sqdist[i][j]), opposite = 4 - r;
       if (opposite < doubtful) {
@@ -195,10 +195,10 @@ int64_t ntk_scratch(const NtkParams<T>&) {
 template <class T>
 void ntk(const NtkParams<T>& p, void*, CUstream_st* stream) {
   using C = compute_t<T>;
-  if (p.X.rows == 0 || p.m == 0) return;
+  if (p.X.rows == 0 || p.Z.rows == 0) return;
   if (p.kind == NtkKind::empirical) {
     launch(ntk_empirical_kernel<T>, tiles_of<C>(p), threads, stream, p, inputs_of(p),
-           sides_of(p.x_hidden, p.X.rows, p.z_hidden, p.m, p.width));
+           sides_of(p.x_hidden, p.X.rows, p.z_hidden, p.Z.rows, p.width));
   } else {
     launch(ntk_infinite_kernel<T>, tiles_of<double>(p), threads, stream, p, inputs_of(p));
   }

@@ -38,8 +38,7 @@ template <class T>
 struct NtkParams {
   using V = compute_t<T>;
   Matrix<T> X;      // (n, d)
-  const T* Z;       // (m, d), or nullptr: X itself, m = n
-  int64_t m;
+  Matrix<T> Z;      // (m, d); data == nullptr: X itself, m = n
   NtkKind kind;
   // empirical; of X with itself, z_hidden is x_hidden
   int64_t width;

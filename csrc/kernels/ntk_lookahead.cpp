@@ -4,7 +4,7 @@
 #include "ntk_lookahead.hpp"
 
 #include "../cpu/instantiate.hpp"
-#include "../cpu/simd.hpp"
+#include "../cpu/rows.hpp"
 
 namespace pyal::cpu {
 namespace {
@@ -16,9 +16,11 @@ inline int64_t up_to(int64_t value, int64_t step) { return (value + step - 1) / 
 inline int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 inline double root(double x) { return __builtin_sqrt(x); }
 
-// How far R may be from positive semidefinite, as a share of its diagonal: what rounding to T may have done.
+// How far R may be from positive semidefinite, as a share of its diagonal: what rounding its values may have done.
 template <class T>
-constexpr double semidefinite_within = sizeof(T) == 8 ? 0x1p-40 : sizeof(T) == 4 ? 0x1p-12 : 0x1p-4;
+double semidefinite_within(const Matrix<T>& R) {
+  return R.storage != Storage::own ? 0x1p-4 : sizeof(compute_t<T>) == 4 ? 0x1p-12 : 0x1p-40;
+}
 
 // What a pass needs of row x as one that is predicted.
 template <class V>
@@ -60,6 +62,7 @@ struct State {
   int64_t* tied;       // (n,)
   uint8_t* open;       // (n,) a candidate, not yet picked
   V* sums;             // (threads, block_columns)
+  V* widened;          // (threads, block_columns) of a row of R, where its values are narrow
   V* classes_buffer;   // (threads, class_stride * (lanes + 1))
   double* packed;      // (threads, 4 * most_learned)
 
@@ -88,13 +91,14 @@ struct State {
         tied(arena.take<int64_t>(n)),
         open(arena.take<uint8_t>(n)),
         sums(arena.take<V>(threads * block_columns)),
+        widened(arena.take<V>(threads * block_columns)),
         classes_buffer(arena.take<V>(threads * class_stride * (lanes<V> + 1))),
         packed(arena.take<double>(threads * 4 * most_learned)) {}
 
-  double given(int64_t i, int64_t j) const { return static_cast<double>(widen(p.R.data[i * n + j])); }
+  double given(int64_t i, int64_t j) const { return static_cast<double>(::pyal::row(p.R, i)[j]); }
   double* panel_of(int64_t j, int64_t pick) const { return u + (j / panel * most_learned + pick) * panel; }
   bool determined(int64_t j) const {
-    return !(diagonal[j] + p.ridge > lookahead_determined<T> * (given(j, j) + p.ridge));
+    return !(diagonal[j] + p.ridge > lookahead_determined<V> * (given(j, j) + p.ridge));
   }
 
   int64_t predicted(int64_t x) const {
@@ -459,17 +463,24 @@ struct RowPass {
 };
 
 // The part of R_x: that one vector of columns needs, without the picks that the source lacks.
-template <class S>
-inline auto load_columns(const S* from, int64_t count) {
-  constexpr int width = lanes<compute_t<S>>;
-  return count >= width ? load(from) : load_partial(from, count > 0 ? count : 0);
+template <class V>
+inline vec<V> load_columns(const V* from, int64_t count) {
+  return count >= lanes<V> ? load(from) : load_partial(from, count > 0 ? count : 0);
+}
+
+// Columns [first, last) of a row, where they lie or, widened, in `buffer`.
+template <class T>
+inline const compute_t<T>* columns_of(const Row<T>& x, int64_t first, int64_t last, compute_t<T>* buffer) {
+  if (x.as_it_is) return static_cast<const compute_t<T>*>(x.data) + first;
+  for_values(x, first, last, [&](int64_t c, compute_t<T> value) { buffer[c - first] = value; });
+  return buffer;
 }
 
 // Brings row x of the source (R itself, or the working copy) up to date in columns [first, last), keeps it where `keep` says so,
 // and hands it on as s_xj.
-template <Objective objective, bool keep, class T, class S>
-void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64_t source_stride, int64_t x, int64_t first,
-               int64_t last, compute_t<T>* sum) {
+template <Objective objective, bool keep, class T>
+void score_row(const State<T>& s, const RowPass<T>& pass, const Matrix<T>& source, int64_t x, int64_t first, int64_t last,
+               compute_t<T>* widened, compute_t<T>* sum) {
   using V = compute_t<T>;
   constexpr int group = 4;
   V own[lookahead_pending];
@@ -480,16 +491,18 @@ void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64
     own[i] = picks[i][x];
   }
   // The same columns of the next row: a block is too short for the hardware to see them coming.
-  const char* next = reinterpret_cast<const char*>(source + (x + 1 < s.n ? source_stride : 0));
+  const Row<T> after = row(source, x + 1 < s.n ? x + 1 : x);
+  const char* next = static_cast<const char*>(after.data);
+  const int64_t value_bytes = after.bytes_per_value();
+  const V* given = columns_of(row(source, x), first, least_of(last, s.n), widened);
   for (int64_t j = first; j < last; j += group * lanes<V>) {
-    for (int64_t byte = 0; byte < group * lanes<V> * static_cast<int64_t>(sizeof(S)); byte += 64)
-      __builtin_prefetch(next + j * static_cast<int64_t>(sizeof(S)) + byte);
+    for (int64_t byte = 0; byte < group * lanes<V> * value_bytes; byte += 64) __builtin_prefetch(next + j * value_bytes + byte);
     vec<V> value[group];
     if (j + group * lanes<V> <= s.n) {
 #pragma GCC unroll 4
-      for (int v = 0; v < group; ++v) value[v] = load(source + j + v * lanes<V>);
+      for (int v = 0; v < group; ++v) value[v] = load(given + j - first + v * lanes<V>);
     } else {
-      for (int v = 0; v < group; ++v) value[v] = load_columns(source + j + v * lanes<V>, s.n - j - v * lanes<V>);
+      for (int v = 0; v < group; ++v) value[v] = load_columns(given + j - first + v * lanes<V>, s.n - j - v * lanes<V>);
     }
     for (int i = 0; i < count; ++i) {
       const vec<V> factor = splat(-own[i]);
@@ -505,8 +518,8 @@ void score_row(const State<T>& s, const RowPass<T>& pass, const S* source, int64
   }
 }
 
-template <Objective objective, bool keep, class T, class S>
-bool score_all(const State<T>& s, const S* source, int64_t source_stride, const Control& control, double done) {
+template <Objective objective, bool keep, class T>
+bool score_all(const State<T>& s, const Matrix<T>& source, const Control& control, double done) {
   using V = compute_t<T>;
   const auto body = [&](int64_t block, int worker) {
     V* sum = s.sums + worker * block_columns;
@@ -515,7 +528,7 @@ bool score_all(const State<T>& s, const S* source, int64_t source_stride, const 
       for (int64_t j = first; j < last; ++j) sum[j - first] = 0;
       for (int64_t x = block * s.block_rows; x < least_of((block + 1) * s.block_rows, s.n); ++x) {
         const RowPass<T> pass(s, x, s.classes_buffer + worker * s.class_stride * (lanes<V> + 1));
-        score_row<objective, keep>(s, pass, source + x * source_stride, source_stride, x, first, last, sum);
+        score_row<objective, keep>(s, pass, source, x, first, last, s.widened + worker * block_columns, sum);
       }
       for (int64_t j = first; j < last; ++j) s.parts[block * s.stride + j] = static_cast<double>(sum[j - first]);
     }
@@ -557,12 +570,12 @@ double objective_of(const State<T>& s, double rest, double summed, int64_t j) {
 }
 
 // Scores of all candidates as things are now, in s.primary.
-template <class T, class S>
-bool score_from(State<T>& s, const S* source, int64_t source_stride, const Control& control, double done) {
+template <class T>
+bool score_from(State<T>& s, const Matrix<T>& source, const Control& control, double done) {
   const bool keep = s.working && s.pending() == lookahead_pending;
   const auto with = [&]<Objective objective>() {
-    return keep ? score_all<objective, true>(s, source, source_stride, control, done)
-                : score_all<objective, false>(s, source, source_stride, control, done);
+    return keep ? score_all<objective, true>(s, source, control, done)
+                : score_all<objective, false>(s, source, control, done);
   };
   bool completed = false;
   switch (s.p.objective) {
@@ -589,7 +602,7 @@ bool score(State<T>& s, const Control& control, double done) {
   if (!describe(s, control)) return false;
   // A given R is used as it is until `pending` picks have to be written somewhere.
   if ((s.pending() > lookahead_pending || s.learned - s.exact >= lookahead_refresh) && !rebuild(s, control)) return false;
-  return s.written ? score_from(s, s.working, s.stride, control, done) : score_from(s, s.p.R.data, s.n, control, done);
+  return score_from(s, s.written ? plain(s.working, s.n, s.stride) : s.p.R, control, done);
 }
 
 // ---- the pick ----
@@ -602,8 +615,9 @@ double tie_breaker(const State<T>& s, int64_t j) {
   const V* fj = s.values + j * s.class_stride;
   const double inverse = static_cast<double>(s.column.inverse[j]);
   double total = 0;
+  const Row<T> given = row(s.written ? plain(s.working, s.n, s.stride) : s.p.R, j);
   for (int64_t x = 0; x < s.n; ++x) {
-    V value = s.written ? s.working[j * s.stride + x] : static_cast<V>(widen(s.p.R.data[j * s.n + x]));
+    V value = given[x];
     for (int64_t i = s.written; i < s.learned; ++i) value = multiply_add(-s.recent_pick(i)[j], s.recent_pick(i)[x], value);
     const double change = static_cast<double>(value) * inverse;
     if (s.p.objective == Objective::agreement) {
@@ -643,7 +657,7 @@ int64_t best_candidate(State<T>& s, const Control& control) {
 template <class T>
 int64_t indefinite_row(const State<T>& s) {
   for (int64_t j = 0; j < s.n; ++j)
-    if (s.diagonal[j] < -semidefinite_within<T> * (s.given(j, j) + s.p.ridge)) return j;
+    if (s.diagonal[j] < -semidefinite_within(s.p.R) * (s.given(j, j) + s.p.ridge)) return j;
   return -1;
 }
 

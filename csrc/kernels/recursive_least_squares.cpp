@@ -66,7 +66,7 @@ bool recursive_least_squares(const RecursiveLeastSquaresParams<T>& p, void* scra
   int64_t& rank = p.counts[0];
   int64_t& taken = p.counts[1];
   for (taken = 0; taken < p.X.rows; ++taken) {
-    for (int64_t c = 0; c < d; ++c) s.x[c] = static_cast<double>(row(p.X, taken)[c]);
+    for_values(row(p.X, taken), 0, d, [&](int64_t c, compute_t<T> value) { s.x[c] = static_cast<double>(value); });
     const double length = norm(s.x, d), scale = maximum(*p.scale, length);
     double left = 0;
     if (p.basis && rank < d) {

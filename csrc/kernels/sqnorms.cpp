@@ -6,28 +6,24 @@
 namespace pyal::cpu {
 namespace {
 
-template <bool scaled, class T>
-double sqnorm(const Row<T>& x, int64_t d) {
-  using C = compute_t<T>;
+template <bool scaled, class S>
+double sqnorm(const S* x, compute_t<S> factor, int64_t d) {
+  using C = compute_t<S>;
   vec<double> sums[2] = {};
   int64_t c = 0;
   for (; c + lanes<C> <= d; c += lanes<C>) {
-    const vec<C> value = values<scaled>(x, c);
+    const vec<C> value = values<scaled>(x, factor, c);
     if constexpr (sizeof(C) == 8) {
       sums[0] = multiply_add(value, value, sums[0]);
     } else {
-      typedef float half_vec __attribute__((vector_size(vec_bytes / 2)));
-      half_vec low, high;
-      std::memcpy(&low, &value, sizeof(low));
-      std::memcpy(&high, reinterpret_cast<const char*>(&value) + sizeof(low), sizeof(high));
-      const vec<double> a = __builtin_convertvector(low, vec<double>), b = __builtin_convertvector(high, vec<double>);
+      const vec<double> a = low_doubles(value), b = high_doubles(value);
       sums[0] = multiply_add(a, a, sums[0]);
       sums[1] = multiply_add(b, b, sums[1]);
     }
   }
   double total = sum_lanes<double>(sums[0] + sums[1]);
   for (; c < d; ++c) {
-    const double value = static_cast<double>(x[c]);
+    const double value = static_cast<double>(widen(x[c]) * factor);
     total = multiply_add(value, value, total);
   }
   return total;
@@ -48,7 +44,9 @@ bool sqnorms(const SqnormsParams<T>& p, void*, const Control& control) {
     for (int64_t i = item * chunk; i < end; ++i) {
       if (i + rows_ahead < end) prefetch_row(row(p.X, i + rows_ahead), p.X.cols);
       const Row<T> x = row(p.X, i);
-      p.sqnorms[i] = x.scaled() ? sqnorm<true>(x, p.X.cols) : sqnorm<false>(x, p.X.cols);
+      with_storage(x, [&](const auto* data) {
+        p.sqnorms[i] = x.factor ? sqnorm<true>(data, *x.factor, p.X.cols) : sqnorm<false>(data, compute_t<T>(1), p.X.cols);
+      });
     }
   });
 }

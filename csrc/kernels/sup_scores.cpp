@@ -52,10 +52,10 @@ bool make_weights(const SupScoresParams<T>& p, const Layout<T>& s, const Control
   const bool completed = parallel_for(control, k, [&](int64_t own, int) {
     s.apart[own * k + own] = __builtin_inf();
     for (int64_t c = own + 1; c < k; c += 4) {
-      Row<double> others[4];
+      int64_t others[4];
       double sq[4];
-      for (int r = 0; r < 4; ++r) others[r] = plain(s.exact + at_most(c + r, k - 1) * d);
-      sqdist4(others, plain(s.exact + own * d), d, sq);
+      for (int r = 0; r < 4; ++r) others[r] = at_most(c + r, k - 1);
+      sqdist4(plain(s.exact, k, d), others, plain(s.exact + own * d), d, sq);
       for (int64_t r = 0; r < at_most(4, k - c); ++r)
         s.apart[own * k + c + r] = s.apart[(c + r) * k + own] = __builtin_sqrt(sq[r]);
     }
@@ -123,8 +123,8 @@ bool sup_scores(const SupScoresParams<T>& p, void* scratch, const Control& contr
   Layout<T> s(p, control.threads, arena);
   const int64_t d = p.X.cols;
   const RowList<T> rows = {p.X, nullptr};
-  const RowList<V> centers = {{p.centers, p.k, d}, nullptr};
-  const Frame<V> center_frame = {make_frame(centers, p.k, s.origin, s.mean).origin, 1};
+  const RowList<T> centers = {plain(p.centers, p.k, d), nullptr};
+  const Frame<T> center_frame = {make_frame(centers, p.k, s.origin, s.mean).origin, 1};
   const Frame<T> frame = {s.origin, 1};
   if (!make_weights(p, s, control)) return false;
   for (int64_t k0 = 0; k0 < p.k; k0 += center_chunk) {
