@@ -42,7 +42,7 @@ class Inputs:
     candidates: Any = None
     proba: Any = None
     features: Any = None
-    metric: str = "euclidean"
+    metric: str | None = None
     device: Any = None
     n_jobs: int | None = None
 
@@ -53,9 +53,12 @@ class Inputs:
         options = {name: value for name, value in given.items() if name not in names}
         return cls(X, y, **{name: value for name, value in given.items() if name in names}), options
 
-    def pool(self) -> Pool:
-        """The `Pool` of these inputs; `pyal.select` says what they are and what is refused."""
-        metric_checked(self.metric)
+    def pool(self, own_metric: str = "euclidean") -> Pool:
+        """The `Pool` of these inputs; `pyal.select` says what they are and what is refused.
+
+        own_metric: of the strategy, which metric=None stands for.
+        """
+        metric = metric_checked(self.metric) or own_metric
         n_jobs = n_jobs_checked(self.n_jobs)
         rows = kernels.checked_matrix(self.X, "X", device=self.device)
         n = rows.n
@@ -76,8 +79,7 @@ class Inputs:
             features = kernels.checked_matrix(self.features, "features", device=rows.device)
             if features.n != n:
                 raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
-        X = normalized(rows) if self.metric == "cosine" else rows
-        return Pool(X, known, allowed, labels, proba, features, n_jobs)
+        return Pool(taken_with(rows, metric), known, allowed, labels, proba, features, n_jobs, metric)
 
     def why_no_candidates(self, pool: Pool) -> str:
         """One sentence on why there is nothing to pick."""
@@ -102,6 +104,7 @@ class Pool:
     proba: (N, C) or (T, N, C), on the host, or None.
     features: (N, h), or None.
     n_jobs: CPU threads, None for all.
+    metric: what X is taken with, "euclidean" or "cosine".
     carried: what strategies keep from one round of a loop for the next, each under its own name. No pick depends on it:
         a loop that is resumed starts with nothing in it. None in a single call.
     """
@@ -113,6 +116,7 @@ class Pool:
     proba: NDArray[Any] | None = None
     features: Matrix | None = None
     n_jobs: int | None = None
+    metric: str = "euclidean"
     carried: dict[str, Any] | None = None
 
     @property
@@ -146,11 +150,16 @@ class Pool:
         return _proba_blocks(self.proba)
 
 
-def metric_checked(metric: Any) -> str:
-    """The metric; a ValueError for one that is unknown."""
-    if metric not in METRICS:
-        raise ValueError(f"metric must be {' or '.join(map(repr, METRICS))}; got {metric!r}")
-    return str(metric)
+def metric_checked(metric: Any) -> str | None:
+    """The metric, None for the strategy's own; a ValueError for one that is unknown."""
+    if metric is not None and metric not in METRICS:
+        raise ValueError(f"metric must be {', '.join(map(repr, METRICS))} or None; got {metric!r}")
+    return None if metric is None else str(metric)
+
+
+def taken_with(rows: Matrix, metric: str) -> Matrix:
+    """The rows as strategies see them with this metric."""
+    return normalized(rows) if metric == "cosine" else rows
 
 
 def _labeled(y: Any, labeled: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any] | None]:

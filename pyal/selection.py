@@ -54,7 +54,8 @@ def select(
     candidates: positions or a boolean mask of what may be picked. None: all that is not labelled.
     proba: (N, C) class probabilities, or (T, N, C) of T stochastic passes or committee members.
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
-    metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy.
+    metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
+        source does; typiclust, supclust, probcover, maxherding and ntkcpl take rows at norm 1, others as they are.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.
@@ -63,8 +64,8 @@ def select(
     Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise.
 
     Raises ValueError or TypeError that says what came and what was wanted: for shapes that do not fit, NaN or infinite
-    rows, zero rows with metric="cosine", no candidates, candidates that are labelled, an unknown strategy or option,
-    and an input that the strategy needs and did not get.
+    rows, zero rows where rows are taken at norm 1, no candidates, candidates that are labelled, an unknown strategy or
+    option, and an input that the strategy needs and did not get.
 
     >>> select([[0.0], [1.0], [5.0]], labeled=[0], strategy="coreset", batch_size=2)
     array([2, 1])
@@ -73,7 +74,7 @@ def select(
     named = resolved(strategy, options)
     named.check_needs(inputs)
     wanted, rng = _batch_size(batch_size), generator(random_state)
-    pool = inputs.pool()
+    pool = inputs.pool(named.metric)
     if wanted == 0:
         return np.empty(0, np.int64)
     if not len(pool.candidates):
@@ -109,7 +110,7 @@ def score(
         raise ValueError(
             f"strategy {named.name!r} picks rows jointly and has no score per row; those that have: {have}"
         )
-    pool = inputs.pool()
+    pool = inputs.pool(named.metric)
     if not len(pool.candidates):
         raise ValueError(inputs.why_no_candidates(pool))
     found = np.asarray(named.scores(pool, **options), np.float64)

@@ -229,7 +229,7 @@ def test_metric():
     pyal.select(zero, strategy="coreset")
     with pytest.raises(ValueError, match="metric='cosine' cannot normalise zero rows; X has some at 4, 6"):
         pyal.select(zero, strategy="coreset", metric="cosine")
-    with pytest.raises(ValueError, match="metric must be 'euclidean' or 'cosine'; got 'l2'"):
+    with pytest.raises(ValueError, match="metric must be 'euclidean', 'cosine' or None; got 'l2'"):
         pyal.select(X, metric="l2")
 
 
@@ -338,8 +338,10 @@ def test_strategies_are_listed():
         "badge",
         "maxherding",
     }
+    at_norm_1 = {name for name, one in listed.items() if one.metric == "cosine"}
+    assert at_norm_1 == {"typiclust", "supclust", "probcover", "maxherding", "ntkcpl"}
     assert listed["badge"].needs == ("proba",)
-    assert listed["maxherding"].options == {"bandwidth": 1.0}
+    assert listed["maxherding"].options == {"bandwidth": None}
 
 
 def test_a_name_is_given_once():

@@ -29,7 +29,8 @@ def test_select_typiclust(versus: Callable[..., Any], pool: Pool, peer: Peer, n_
         return f"typicality {100 * apart:+.2g} %"
 
     def ours() -> np.ndarray:
-        return pyal.select(X, strategy="typiclust", batch_size=batch_size, random_state=0, n_jobs=n_jobs)
+        given = {"strategy": "typiclust", "metric": "euclidean", "random_state": 0}  # the peers take rows as they are
+        return pyal.select(X, batch_size=batch_size, n_jobs=n_jobs, **given)
 
     versus(
         "select typiclust",

@@ -3,8 +3,8 @@
 The pools are the training sets of FashionMNIST and CIFAR-10 (60,000 and 50,000 rows of 128 columns). Strategies that
 need no model pick 20 rows, then 30, 50 and 100 more with their own picks labelled. Those that need probabilities, and
 the random control, start from the same 20 random labels and are given the probabilities of the current classifier, a
-logistic regression, whose accuracy on the test set is reported. Rows are normalised (metric="cosine") for the
-strategies whose sources do so.
+logistic regression, whose accuracy on the test set is reported. Rows are taken as the sources of the strategies take
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ QUICK = {"seeds": 1, "rows": 5000}
 BUDGETS = (20, 50, 100, 200)
 # Run besides the defaults: the purity heuristic of ProbCover picks a radius far below the authors' own on these data.
 VARIANTS: dict[str, list[dict[str, Any]]] = {"probcover": [{"delta": 0.75}]}
-RAW = ("coreset", "random")  # as their sources have it; the other strategies that look at distances normalise the rows
 
 
 def fitted(X: Array, y: Array, labeled: Array) -> LogisticRegression:
@@ -87,9 +86,7 @@ def named(strategy: Any, options: dict[str, Any]) -> str:
 
 
 def chosen_metric(strategy: Any, asked: str | None) -> str:
-    if asked:
-        return asked
-    return "euclidean" if strategy.name in RAW or "proba" in strategy.needs else "cosine"
+    return asked or strategy.metric
 
 
 def run(given: argparse.Namespace, _: Path) -> dict[str, Any]:

@@ -52,7 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
             seeds=arguments.seeds,
             batch_sizes=BATCH_SIZE,
             budget=BUDGET,
-            metric="cosine",
         )
     print(found.summary())
     if drawable:

@@ -24,9 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", metavar="NPY", help="activations of the current classifier, (N, h)")
     parser.add_argument(
         "--metric",
-        default="euclidean",
         choices=("euclidean", "cosine"),
-        help="cosine takes the rows at norm 1 (default: euclidean)",
+        help="cosine takes the rows at norm 1 (default: as the strategy's source does)",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same rows")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: cpu)")

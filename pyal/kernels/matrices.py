@@ -105,7 +105,10 @@ def _rescaled(X: Matrix, name: str) -> Matrix:
             block *= on_device(2.0**half, X.device)[:, None]
         out[part] = block
     if zero:
-        raise ValueError(f"metric='cosine' cannot normalise zero rows; {name} has some at {first_few(zero)}")
+        raise ValueError(
+            f"metric='cosine' cannot normalise zero rows; {name} has some at {first_few(zero)} "
+            f"(metric='euclidean' takes rows as they are)"
+        )
     return Matrix(out, "float64", X.device)
 
 

@@ -21,7 +21,7 @@ from pyal.loop.setup import Setup, checked_setup, setup_from_record
 class Loop:
     """Active learning by rounds: `query` gives the next batch, `teach` takes its labels, `history` says how it went.
 
-    X: (N, d) embeddings, as for `pyal.select`. They are looked at once, and with metric="cosine" taken at norm 1.
+    X: (N, d) embeddings, as for `pyal.select`. They are looked at once.
     estimator: a scikit-learn classifier (fit, predict, predict_proba, get_params), a learner, or None for strategies
         that need no model. A classifier is cloned and fitted to all labels, on X as given, in each round where the
         strategy or the test asks for it. A random_state of None in it is given the round's seed, and strategies get
@@ -37,7 +37,8 @@ class Loop:
         sorted.
     test: (X_test, y_test), for accuracy and balanced accuracy of a classifier in every round; or a callable of the
         fitted estimator or learner that returns a number or a dict of numbers.
-    metric: "euclidean" or "cosine", for the strategies.
+    metric: "euclidean" or "cosine", for the strategies. None: for each as its source does. A stage of a schedule may
+        have its own, as "metric" among its options.
     candidates: positions or a boolean mask of what may be picked at all.
     subset: how many of these the strategy may pick from; they are drawn in each round. None: all.
     initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba. None:
@@ -77,7 +78,7 @@ class Loop:
         ids: Any = None,
         classes: Any = None,
         test: Any = None,
-        metric: str = "euclidean",
+        metric: str | None = None,
         candidates: Any = None,
         subset: int | None = None,
         initial: str | Callable[..., Any] | None = None,

@@ -59,7 +59,9 @@ class Rounds:
             seconds["predict"] = time.perf_counter() - started
         started = time.perf_counter()
         labeled, y = self._labeled(state)
-        pool = Pool(setup.seen, labeled, candidates, y, proba, features, setup.n_jobs, self.carried)
+        metric = stage.metric(setup.metric)
+        X = setup.seen[metric]
+        pool = Pool(X, labeled, candidates, y, proba, features, setup.n_jobs, metric, self.carried)
         batch = pick(pool, stage.strategy, batch_size, rng=select_rng, options=stage.options)
         seconds["select"] = time.perf_counter() - started
         return self._record(state, fit, seconds, stage.name, batch.tolist())

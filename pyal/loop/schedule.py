@@ -7,20 +7,30 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pyal.arrays import size
+from pyal.pool import metric_checked
 from pyal.strategies.registry import check_options, find
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A strategy with its options, in force while fewer than `until` rows are labelled (None: to the end)."""
+    """A strategy with its options, in force while fewer than `until` rows are labelled (None: to the end).
+
+    own_metric: the one that it is given in its options; None where it takes the loop's.
+    """
 
     strategy: str | Callable[..., Any]
     until: int | None
     options: Mapping[str, Any]
+    own_metric: str | None = None
 
     @property
     def name(self) -> str:
         return self.strategy if isinstance(self.strategy, str) else _callable_name(self.strategy)
+
+    def metric(self, of_loop: str | None) -> str:
+        """What it takes the rows with: its own, else the loop's, else its source's."""
+        of_source = find(self.strategy).metric if isinstance(self.strategy, str) else "euclidean"
+        return self.own_metric or of_loop or of_source
 
     def needs(self, n_labeled: int) -> tuple[str, ...]:
         """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
@@ -44,8 +54,8 @@ Entry = TypeVar("Entry", Stage, BatchSize)
 def strategy_schedule(strategy: Any, options: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages of a strategy, or of a sequence of (strategy, until_n_labels) or (strategy, until_n_labels, options).
 
-    Raises ValueError or TypeError for unknown names, options that the strategy does not have, options beside a sequence
-    (there each stage has its own) and limits that do not rise.
+    A stage's options may name its "metric". Raises ValueError or TypeError for unknown names, options that the strategy
+    does not have, options beside a sequence (there each stage has its own) and limits that do not rise.
 
     >>> [stage.name for stage in strategy_schedule([("typiclust", 100), ("k_center", None)], {})]
     ['typiclust', 'coreset']
@@ -93,14 +103,16 @@ def in_force(schedule: tuple[Entry, ...], n_labeled: int) -> Entry | None:
 def _stage(strategy: Any, until: Any, options: Mapping[str, Any]) -> Stage:
     if not isinstance(options, Mapping):
         raise TypeError(f"options of a strategy must be a dict; got {options!r}")
+    own = dict(options)
+    metric = metric_checked(own.pop("metric", None))
     if isinstance(strategy, str):
         entry = find(strategy)
-        check_options(entry.name, entry.function, options)
-        return Stage(entry.name, _limit(until), dict(options))
+        check_options(entry.name, entry.function, own)
+        return Stage(entry.name, _limit(until), own, metric)
     if not callable(strategy):
         raise TypeError(f"strategy must be a name or a callable; got {strategy!r}")
-    check_options(_callable_name(strategy), strategy, options)
-    return Stage(strategy, _limit(until), dict(options))
+    check_options(_callable_name(strategy), strategy, own)
+    return Stage(strategy, _limit(until), own, metric)
 
 
 def _rising(schedule: tuple[Entry, ...]) -> tuple[Entry, ...]:

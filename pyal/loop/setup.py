@@ -22,11 +22,10 @@ from pyal.arrays import (
     plain_labels,
     size,
 )
-from pyal.kernels.matrices import normalized
 from pyal.loop.journal import FORMAT
 from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
 from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
-from pyal.pool import metric_checked
+from pyal.pool import metric_checked, taken_with
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Setup:
     """What a loop is given, all of it checked; made by `checked_setup`.
 
     X: the rows as given, which the learner sees.
-    seen: the rows that strategies see, at norm 1 with metric="cosine".
+    seen: the rows that strategies see, by metric: one entry for each that a stage takes.
     allowed: (N,) True where a row may be picked at all.
     X_path, test_path: the files that the rows were read from, or None.
 
@@ -42,11 +41,11 @@ class Setup:
     """
 
     X: Matrix
-    seen: Matrix
+    seen: Mapping[str, Matrix]
     learner: Any
     stages: tuple[Stage, ...]
     batch_sizes: tuple[BatchSize, ...]
-    metric: str = "euclidean"
+    metric: str | None = None
     initial: Stage | None = None
     allowed: NDArray[np.bool_] | None = None
     subset: int | None = None
@@ -112,11 +111,11 @@ def checked_setup(
     batch_size: Any = 10,
     *,
     options: Mapping[str, Any],
-    seen: Matrix | None = None,
+    seen: Mapping[str, Matrix] | None = None,
     ids: Any = None,
     classes: Any = None,
     test: Any = None,
-    metric: Any = "euclidean",
+    metric: Any = None,
     candidates: Any = None,
     subset: Any = None,
     initial: Any = None,
@@ -126,20 +125,24 @@ def checked_setup(
 ) -> Setup:
     """The Setup of a loop's arguments; ValueError or TypeError for those that are refused, as `pyal.Loop` says.
 
-    X, X_test: a `Matrix` was looked at before and is not again. seen: the rows of X for this metric, where they are
-    made already.
+    X, X_test: a `Matrix` was looked at before and is not again. seen: the rows of X by metric, as far as they are made
+    already.
     """
     metric = metric_checked(metric)
     rows = kernels.checked_matrix(X, "X", device=device)
     learner = as_learner(estimator, rows)
+    stages = strategy_schedule(strategy, options)
+    first = None if initial is None else strategy_schedule(initial, {})[0]
+    made = {} if seen is None else seen
+    wanted = {stage.metric(metric) for stage in (*stages, *([] if first is None else [first]))}
     return Setup(
         X=rows,
-        seen=seen_with(rows, metric) if seen is None else seen,
+        seen={one: made.get(one) or _with_norms(taken_with(rows, one)) for one in sorted(wanted)},
         learner=learner,
-        stages=strategy_schedule(strategy, options),
+        stages=stages,
         batch_sizes=batch_size_schedule(batch_size),
         metric=metric,
-        initial=None if initial is None else strategy_schedule(initial, {})[0],
+        initial=first,
         allowed=None if candidates is None else _allowed(candidates, rows.n),
         subset=None if subset is None else size(subset, "subset", 1),
         classes=None if classes is None else distinct(classes, "classes"),
@@ -153,10 +156,9 @@ def checked_setup(
     )
 
 
-def seen_with(rows: Matrix, metric: str) -> Matrix:
-    """The rows as strategies see them with this metric, with their norms, which no round computes again."""
-    found = normalized(rows) if metric == "cosine" else rows
-    return found if found.sqnorms is not None else replace(found, sqnorms=kernels.sqnorms(found))
+def _with_norms(rows: Matrix) -> Matrix:
+    """The rows with their norms, which no round computes again."""
+    return rows if rows.sqnorms is not None else replace(rows, sqnorms=kernels.sqnorms(rows))
 
 
 def setup_from_record(
@@ -229,14 +231,16 @@ def _stage_record(stage: Stage) -> list[Any]:
                 "finds it again by name"
             )
         strategy = {"callable": path}
-    given = {name: value.item() if isinstance(value, np.generic) else value for name, value in stage.options.items()}
+    own = {} if stage.own_metric is None else {"metric": stage.own_metric}
+    options = {**stage.options, **own}
+    given = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     try:
-        options = json.loads(json.dumps(given))
+        kept = json.loads(json.dumps(given))
     except TypeError:
-        options = None
-    if options != given:
+        kept = None
+    if kept != given:
         raise TypeError(f"options of a loop with workdir= must be numbers, text, lists or dicts; got {given!r:.200}")
-    return [strategy, stage.until, options]
+    return [strategy, stage.until, kept]
 
 
 def _strategy(kept: Any) -> Any:

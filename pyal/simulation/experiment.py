@@ -24,7 +24,7 @@ def simulate(
     budget: int | None = None,
     initial: int | None = None,
     subset: int | None = None,
-    metric: str = "euclidean",
+    metric: str | None = None,
     device: Any = None,
     n_jobs: int | None = 1,
     workdir: Any = None,
@@ -46,7 +46,7 @@ def simulate(
         a list of integers is its own and refuses it.
     initial: how many random labels all start from. None: strategies pick from the first on.
     subset: as in `pyal.Loop`.
-    metric: for strategies that are not given their own.
+    metric: for strategies that are not given their own. None: for each as its source does.
     device: as in `pyal.select`.
     n_jobs: how many runs at a time, -1 for one per CPU. Each is a process of its own (a thread, where X is on a GPU)
         with its share of the CPUs, and its seconds were taken on that share. An X in memory goes to them through one

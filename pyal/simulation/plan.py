@@ -51,7 +51,12 @@ class Plan:
             name: {
                 "metric": setup.metric,
                 "stages": [
-                    {"strategy": stage.strategy, "until": stage.until, "options": stage.options}
+                    {
+                        "strategy": stage.strategy,
+                        "until": stage.until,
+                        "options": stage.options,
+                        **({} if stage.own_metric is None else {"metric": stage.own_metric}),
+                    }
                     for stage in setup.stages
                 ],
             }
@@ -71,7 +76,7 @@ def checked_plan(
     budget: int | None,
     initial: int | None,
     subset: int | None,
-    metric: str,
+    metric: str | None,
     device: Any,
 ) -> Plan:
     """The Plan of these arguments of `pyal.simulate`; ValueError or TypeError for those that are refused."""
@@ -96,14 +101,15 @@ def checked_plan(
             strategy,
             list(zip(sizes, targets, strict=True)),
             options=options,
-            seen=seen.get(own),
+            seen=seen,
             test=tested,
             metric=own,
             subset=subset,
             initial=CONTROL,
         )
         _check_lasts(name, setup, targets[-1], sizes[-1])
-        tested, seen[own], setups[name] = setup.test, setup.seen, setup
+        tested, setups[name] = setup.test, setup
+        seen.update(setup.seen)
     return Plan(labels, setups, tuple(known), start, tuple(sizes))
 
 

@@ -28,6 +28,7 @@ Chooser = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floatin
     "typiclust",
     aliases=("tpc_rp", "typiclust_rp"),
     memory="O(N + clusters d)",
+    metric="cosine",
     citation="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794",
 )
 def typiclust(
@@ -43,8 +44,7 @@ def typiclust(
     """Picks the most typical row of each cluster, from the clusters with the fewest labels first.
 
     Typicality is 1 / (mean squared distance to the k nearest rows + 1e-5). Here k is k_nn or, where that is less, half
-    the number of rows left in the cluster, rounded down. k-means works on X as it is; metric="cosine" gives it the
-    normalised rows of the source.
+    the number of rows left in the cluster, rounded down.
 
     max_clusters: the largest number of clusters. A batch that would need more visits them again.
     min_cluster_size: clusters of at most this many rows are left out until nothing else is left. Where all clusters are
@@ -59,7 +59,9 @@ def typiclust(
     return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
 
 
-@strategy("supclust", memory="O(N + clusters (d + clusters))", citation="Ono et al. 2024, arXiv:2403.03741")
+@strategy(
+    "supclust", memory="O(N + clusters (d + clusters))", metric="cosine", citation="Ono et al. 2024, arXiv:2403.03741"
+)
 def supclust(
     pool: Pool,
     batch_size: int,

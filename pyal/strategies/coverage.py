@@ -1,10 +1,13 @@
 """Strategies that cover the pool: every row should lie near a labelled one.
 
-All of them work on X as it is. With metric="cosine" its rows are normalised, as in the sources of ProbCover and
-MaxHerding. To cover in the space of the current classifier's activations, as papers on k-center do, pass these as X.
+ProbCover and MaxHerding take rows at norm 1, as their sources do, where no metric is given; k-center takes them as they
+are.
 """
 
 from __future__ import annotations
+
+import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +52,7 @@ def coreset(pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str
     return as_numpy(picks, "positions")
 
 
-@strategy("probcover", memory="O(N + classes d)", citation="Yehuda et al. 2022, arXiv:2205.11320")
+@strategy("probcover", memory="O(N + classes d)", metric="cosine", citation="Yehuda et al. 2022, arXiv:2205.11320")
 def probcover(
     pool: Pool,
     batch_size: int,
@@ -96,7 +99,9 @@ def probcover(
             carried=_carried(pool, "probcover"),
             n_jobs=pool.n_jobs,
         )
-        picks = as_numpy(positions, "positions")[as_numpy(gains, "gains") > 0]
+        rows = as_numpy(gains, "gains")
+        _warn_where_alike(pool, "probcover", "delta", radius, rows)
+        picks = as_numpy(positions, "positions")[rows > 0]
     else:
         picks = _cover_from_top(pool, batch_size, radius, int(top), rng)
     left = np.setdiff1d(pool.candidates, picks)
@@ -105,35 +110,79 @@ def probcover(
     return np.concatenate([picks, rest])
 
 
-@strategy("maxherding", aliases=("max_herding",), citation="Bae, Noh & Sutherland 2024, arXiv:2407.12212")
-def maxherding(pool: Pool, batch_size: int, *, rng: np.random.Generator, bandwidth: float = 1.0) -> NDArray[np.int64]:  # noqa: ARG001
+@strategy(
+    "maxherding", aliases=("max_herding",), metric="cosine", citation="Bae, Noh & Sutherland 2024, arXiv:2407.12212"
+)
+def maxherding(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,  # noqa: ARG001
+    bandwidth: float | None = None,
+) -> NDArray[np.int64]:
     """Picks the rows that raise the kernel coverage of the pool most.
 
     The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row. The kernel is
     exp(-(distance / bandwidth)^2) of the Euclidean distance, without a factor 2.
 
-    bandwidth: a distance. 1 is the authors' choice for normalised rows, which metric="cosine" gives; for other rows it
-        should be of the order of the distances in X.
+    bandwidth: a distance. None takes 1, the authors' choice, for rows at norm 1 (metric="cosine"). For rows as they are
+        it takes the root of the mean squared distance of a row to the mean of all, which is 1 where rows of norm 1 are
+        spread evenly around 0. A UserWarning says so where it is so small that a pick covers no row but itself, or so
+        large that nothing is left to cover.
 
     Differs from its source: all rows of X count, where the authors' code takes a subset of 35,000.
     """
-    if not 0 < bandwidth < np.inf:
+    if bandwidth is not None and not 0 < bandwidth < np.inf:
         raise ValueError(f"bandwidth must be a positive distance; got {bandwidth!r}")
-    picks, _ = kernels.herding(
+    h = float(bandwidth) if bandwidth is not None else 1.0 if pool.metric == "cosine" else _spread(pool) or 1.0
+    picks, gains = kernels.herding(
         pool.X,
         batch_size,
-        bandwidth=float(bandwidth),
+        bandwidth=h,
         covered_by=pool.labeled,
         candidates=pool.candidates,
         carried=_carried(pool, "maxherding"),
         n_jobs=pool.n_jobs,
     )
+    _warn_where_alike(pool, "maxherding", "bandwidth", h, as_numpy(gains, "gains") * pool.n)
     return as_numpy(picks, "positions")
 
 
 def _carried(pool: Pool, name: str) -> kernels.Carried | None:
     """What the kernel of a strategy carries from round to round; None in a single call."""
     return None if pool.carried is None else pool.carried.setdefault(name, kernels.Carried())
+
+
+def _spread(pool: Pool) -> float:
+    """The root of the mean squared distance of a row to the mean of all rows; the rounds of a loop share one."""
+    known = {} if pool.carried is None else pool.carried.setdefault("spread", {})
+    if pool.metric not in known:
+        _, _, inertia = kernels.kmeans(
+            pool.X, 1, init=pool.X.take(np.zeros(1, np.int64)), max_iter=1, n_jobs=pool.n_jobs
+        )
+        known[pool.metric] = float(np.sqrt(inertia / pool.n))
+    return float(known[pool.metric])
+
+
+def _warn_where_alike(pool: Pool, name: str, option: str, distance: float, rows: NDArray[Any]) -> None:
+    """A UserWarning where all picks add just their own row to what is covered, or nothing; rows: what each adds.
+
+    The lowest positions are picked then, whatever the rows hold.
+    """
+    nothing = float(rows.max()) < 1e-9
+    if not nothing and float(abs(rows - 1).max()) > 1e-3:
+        return
+    spread = _spread(pool)
+    if spread == 0 or pool.n <= len(pool.labeled) + len(rows):  # equal rows, or all of them: any choice is right
+        return
+    typical = f"two rows are {np.sqrt(2) * spread:.3g} apart (root mean square, metric={pool.metric!r})"
+    what = "covers a row that is not covered yet" if nothing else "covers any new row but itself"
+    warnings.warn(
+        f"strategy {name!r}: no pick of this batch {what}, so that the choice means little; {option} is "
+        f"{distance:.3g}, and {typical}",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
@@ -144,12 +193,12 @@ def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
         raise ValueError(f"n_classes must lie in 1 .. {pool.n}, the rows of X; got {n_classes!r}")
     k = min(int(n_classes or pool.n_classes or DEFAULT_CLASSES), pool.n)
     known = {} if pool.carried is None else pool.carried.setdefault("probcover: radius", {})
-    if (k, alpha) not in known:
+    if (pool.metric, k, alpha) not in known:
         _, assignment, _ = kernels.kmeans(pool.X, k, random_state=0, n_jobs=pool.n_jobs)
         radius = float(kernels.purity_radius(pool.X, assignment, alpha, n_jobs=pool.n_jobs))
         # one cluster is pure at any radius; equal rows in two clusters leave only balls of equal rows
-        known[k, alpha] = min(max(radius, 1e-150), 1e150)
-    return float(known[k, alpha])
+        known[pool.metric, k, alpha] = min(max(radius, 1e-150), 1e150)
+    return float(known[pool.metric, k, alpha])
 
 
 def _cover_from_top(

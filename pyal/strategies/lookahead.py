@@ -26,6 +26,7 @@ from pyal.strategies.registry import strategy
     "ntkcpl",
     needs_once_labeled=("y", "proba"),
     memory="O(N + subset^2)",
+    metric="cosine",
     citation="Wen, Pizarro & Williams 2024, arXiv:2306.04099",
 )
 def ntkcpl(

@@ -18,7 +18,7 @@ class Strategy:
     """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
 
     needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. memory: extra
-    memory per call. citation: where it is from.
+    memory per call. citation: where it is from. metric: what metric=None stands for, as in its source.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Strategy:
     needs_once_labeled: tuple[str, ...] = ()
     memory: str = ""
     citation: str = ""
+    metric: str = "euclidean"
 
     @property
     def summary(self) -> str:
@@ -74,6 +75,7 @@ def strategy(
     needs_once_labeled: tuple[str, ...] = (),
     memory: str = "O(N)",
     citation: str = "",
+    metric: str = "euclidean",
     scores: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Registers the decorated function `f(pool, batch_size, *, rng, **options)` under `name`; returns it unchanged.
@@ -87,7 +89,7 @@ def strategy(
     """
 
     def register(function: Function) -> Function:
-        entry = Strategy(name, function, scores, aliases, needs, needs_once_labeled, memory, citation)
+        entry = Strategy(name, function, scores, aliases, needs, needs_once_labeled, memory, citation, metric)
         for word in (name, *aliases):
             for other in _registered.values():
                 reloaded = other.name == name and _origin(other.function) == _origin(function)

@@ -13,10 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import pyal
-from pyal import metrics
+from pyal import metrics, pool
 from pyal.kernels import matrices
 from pyal.kernels.threads import available_cpus
-from pyal.loop import setup
 from pyal.simulation import experiment, workers
 
 
@@ -99,10 +98,10 @@ def test_from_nothing():
 def test_options_metrics_and_schedules_of_each():
     strategies = {
         "margin": None,
-        "typiclust": {"metric": "cosine"},
-        "typiclust raw": "typiclust",
-        "wide": {"strategy": "probcover", "delta": 2.0},
-        "warm": [("typiclust", 15), ("margin", None)],
+        "typiclust": None,
+        "typiclust raw": {"strategy": "typiclust", "metric": "euclidean"},
+        "wide": {"strategy": "probcover", "delta": 2.0, "metric": "euclidean"},
+        "warm": [("typiclust", 15, {"metric": "euclidean"}), ("margin", None)],
         "mine": last_rows,
     }
     picks = plain(simulated(strategies, seeds=1).picks)
@@ -217,9 +216,9 @@ def test_each_matrix_is_looked_at_once_and_normalised_once(monkeypatch):
         return lambda *given, **named: passes.append(name(given)) or call(*given, **named)
 
     monkeypatch.setattr(matrices, "launch", counted(lambda given: (given[0], given[1].n), matrices.launch))
-    monkeypatch.setattr(setup, "normalized", counted(lambda given: ("normalized", given[0].n), setup.normalized))
-    strategies = {"typiclust": {}, "coreset": {"metric": "euclidean"}, "margin": {}}
-    simulated(strategies, seeds=3, metric="cosine", batch_sizes=5)
+    monkeypatch.setattr(pool, "normalized", counted(lambda given: ("normalized", given[0].n), pool.normalized))
+    strategies = {"typiclust": {}, "coreset": {}, "margin": {"metric": "cosine"}}
+    simulated(strategies, seeds=3, batch_sizes=5)
     assert sorted(passes) == [("normalized", 300), ("sqnorms", 200), ("sqnorms", 300), ("sqnorms", 300)]
 
 
@@ -368,7 +367,7 @@ def test_pandas(monkeypatch):
         ({"strategies": {"": "margin"}}, TypeError, "names that are text, not empty"),
         ({"strategies": {"random": "margin"}}, ValueError, "the name 'random' is the control's"),
         ({"strategies": {"margin": {"delta": 1}}}, TypeError, "strategy 'margin' has no option 'delta'"),
-        ({"strategies": {"margin": {"metric": "cosin"}}}, ValueError, "metric must be 'euclidean' or 'cosine'"),
+        ({"strategies": {"margin": {"metric": "cosin"}}}, ValueError, "metric must be 'euclidean', 'cosine' or None"),
         (
             {"strategies": {"a": [("margin", 20)]}},
             ValueError,

@@ -56,7 +56,7 @@ def test_strategies_and_seeds_are_added(tmp_path, monkeypatch):
         ({"test": (TEST[0][:100], TEST[1][:100])}, r"X_test.shape is \[200, 64\] there and \[100, 64\] here"),
         (
             {"strategies": {"margin": {"metric": "cosine"}}},
-            "strategies.margin.metric is 'euclidean' there and 'cosine'",
+            "strategies.margin.metric is None there and 'cosine'",
         ),
         ({"strategies": {"margin": {"aggregate": "metric"}}}, "strategies.margin.stages is"),
         ({"strategies": {"margin": "entropy"}}, "strategies.margin.stages is"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from oracle.reference import sqdist_between
@@ -62,24 +64,30 @@ def test_coreset():
 @pytest.mark.parametrize("seed", range(5))
 def test_typiclust(seed):
     # two clusters, the larger first; the third pick is A's best once 1 is taken: 2, with (0.25 + 4 + 36) / 3
-    picks = pyal.select(LINE, strategy="typiclust", batch_size=3, max_clusters=2, random_state=seed)
+    picks = pyal.select(LINE, strategy="typiclust", metric="euclidean", batch_size=3, max_clusters=2, random_state=seed)
     assert picks.tolist() == [1, 8, 3]
     # a label in A: B is asked first
-    assert pyal.select(LINE, strategy="typiclust", labeled=[4], max_clusters=2, random_state=seed).tolist() == [8]
+    assert pyal.select(
+        LINE, strategy="typiclust", metric="euclidean", labeled=[4], max_clusters=2, random_state=seed
+    ).tolist() == [8]
 
 
 def test_typiclust_leaves_small_clusters_for_last():
     X = np.concatenate([LINE, [[1e4], [1e4 + 1], [1e4 + 2]]])
-    picks = pyal.select(X, strategy="typiclust", batch_size=16, max_clusters=3, random_state=0)
+    picks = pyal.select(X, strategy="typiclust", metric="euclidean", batch_size=16, max_clusters=3, random_state=0)
     assert set(picks[:13]) == set(range(13))
     assert set(picks[13:]) == {13, 14, 15}
-    allowed = pyal.select(X, strategy="typiclust", batch_size=3, max_clusters=3, min_cluster_size=2, random_state=0)
+    allowed = pyal.select(
+        X, strategy="typiclust", metric="euclidean", batch_size=3, max_clusters=3, min_cluster_size=2, random_state=0
+    )
     assert allowed.tolist() == [1, 8, 13]  # 13 and 15 lie 1 from 14, which lies 1 from both: k is 1, a tie
 
 
 def test_typiclust_measures_typicality_among_candidates():
     # without 1.5 and 2 the nearest of 0, 1, 8, 9.5, 12 with k = 2 is 9.5: (2.25 + 6.25) / 2
-    picks = pyal.select(LINE, strategy="typiclust", max_clusters=2, candidates=[0, 1, 4, 5, 6], random_state=0)
+    picks = pyal.select(
+        LINE, strategy="typiclust", metric="euclidean", max_clusters=2, candidates=[0, 1, 4, 5, 6], random_state=0
+    )
     assert picks.tolist() == [5]
 
 
@@ -87,21 +95,24 @@ def test_typiclust_plain_distances():
     # k = 1 for two or three rows: nearest plain and squared distances agree on the pick, the score differs
     X = np.array([[0.0], [3.0], [5.0]])
     for squared in (True, False):
-        assert pyal.select(X, strategy="typiclust", squared=squared, random_state=0).tolist() == [1]
+        assert pyal.select(X, strategy="typiclust", metric="euclidean", squared=squared, random_state=0).tolist() == [1]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_supclust(seed):
     # half of A by typicality: 1, 1.5, 2, 0, of which 2 lies nearest to B; half of B: 101, 101.5 and 102: 101
-    picks = pyal.select(LINE, strategy="supclust", batch_size=2, fraction=0.5, random_state=seed)
+    picks = pyal.select(LINE, strategy="supclust", metric="euclidean", batch_size=2, fraction=0.5, random_state=seed)
     assert picks.tolist() == [3, 8]
     # one in ten of 7 is one row, the most typical
-    assert pyal.select(LINE, strategy="supclust", batch_size=2, random_state=seed).tolist() == [1, 8]
+    assert pyal.select(LINE, strategy="supclust", metric="euclidean", batch_size=2, random_state=seed).tolist() == [
+        1,
+        8,
+    ]
 
 
 def test_supclust_with_one_cluster_is_typiclust():
     for name in ("supclust", "typiclust"):
-        assert pyal.select(LINE[:7], strategy=name, random_state=0).tolist() == [1]
+        assert pyal.select(LINE[:7], strategy=name, metric="euclidean", random_state=0).tolist() == [1]
 
 
 def test_top_fraction_filter():
@@ -119,25 +130,32 @@ def test_top_fraction_filter():
 
 def test_probcover():
     X = np.array([[0], [0.5], [1], [5], [5.4], [9]])
-    picks = pyal.select(X, strategy="probcover", delta=0.6, batch_size=3)
+    picks = pyal.select(X, strategy="probcover", metric="euclidean", delta=0.6, batch_size=3)
     assert picks.tolist() == [1, 3, 5]
-    assert pyal.select(X, strategy="probcover", delta=0.6, batch_size=2, labeled=[0]).tolist() == [3, 1]  # 1 covers 2
+    assert pyal.select(X, strategy="probcover", metric="euclidean", delta=0.6, batch_size=2, labeled=[0]).tolist() == [
+        3,
+        1,
+    ]  # 1 covers 2
     # strictly: at 0.5 nobody among the first three covers another
-    assert pyal.select(X, strategy="probcover", delta=0.5, batch_size=2).tolist() == [3, 0]
+    assert pyal.select(X, strategy="probcover", metric="euclidean", delta=0.5, batch_size=2).tolist() == [3, 0]
     exhausted = [
-        tuple(pyal.select(X, strategy="probcover", delta=0.6, batch_size=6, random_state=s)) for s in range(20)
+        tuple(pyal.select(X, strategy="probcover", metric="euclidean", delta=0.6, batch_size=6, random_state=s))
+        for s in range(20)
     ]
     assert {picks[:3] for picks in exhausted} == {(1, 3, 5)}
     assert len({picks[3:] for picks in exhausted}) > 1
-    lowest = pyal.select(X, strategy="probcover", delta=0.6, batch_size=5, exhausted="lowest")
+    lowest = pyal.select(X, strategy="probcover", metric="euclidean", delta=0.6, batch_size=5, exhausted="lowest")
     assert lowest.tolist() == [1, 3, 5, 0, 2]
 
 
 def test_probcover_draws_from_the_top():
     X = np.array([[0], [0.5], [1], [5], [5.4], [9]])
-    firsts = {int(pyal.select(X, strategy="probcover", delta=0.6, top=3, random_state=s)[0]) for s in range(40)}
+    firsts = {
+        int(pyal.select(X, strategy="probcover", metric="euclidean", delta=0.6, top=3, random_state=s)[0])
+        for s in range(40)
+    }
     assert firsts == {1, 0, 2}  # 1 covers three rows; 0, 2, 3, 4 two each, ties to the lowest
-    picks = pyal.select(X, strategy="probcover", delta=0.6, top=5, batch_size=6, random_state=0)
+    picks = pyal.select(X, strategy="probcover", metric="euclidean", delta=0.6, top=5, batch_size=6, random_state=0)
     assert sorted(picks) == list(range(6))
 
 
@@ -145,15 +163,60 @@ def test_probcover_draws_from_the_top():
 def test_probcover_radius_from_purity(seed):
     # clusters {0, 1} and {10, 11}: all balls are pure up to 9, so 1 does not cover 10, strictly
     X = np.array([[0.0], [1.0], [10.0], [11.0]])
-    picks = pyal.select(X, strategy="probcover", n_classes=2, alpha=1.0, batch_size=2, random_state=seed)
+    picks = pyal.select(
+        X, strategy="probcover", metric="euclidean", n_classes=2, alpha=1.0, batch_size=2, random_state=seed
+    )
     assert picks.tolist() == [0, 2]
 
 
 def test_maxherding():
     # gains of 0 and 1 are (1 + 1/e) / 3 but for 1e-36, then 10 adds 1/3 and 1 adds (1 - 1/e) / 3
     X = np.array([[0.0], [1.0], [10.0]])
-    assert pyal.select(X, strategy="maxherding", batch_size=3).tolist() == [0, 2, 1]
-    assert pyal.select(X, strategy="maxherding", batch_size=1, labeled=[2], bandwidth=100.0).tolist() == [0]
+    assert pyal.select(X, strategy="maxherding", metric="euclidean", bandwidth=1.0, batch_size=3).tolist() == [0, 2, 1]
+    assert pyal.select(
+        X, strategy="maxherding", metric="euclidean", batch_size=1, labeled=[2], bandwidth=100.0
+    ).tolist() == [0]
+
+
+def test_a_name_means_the_published_method():
+    """Where no metric is given, rows are taken as the source takes them: by their direction, or as they are."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4)) + 3 * np.eye(4)[np.arange(60) % 4]
+    far = X * np.linspace(1, 50, 60)[:, None]
+    for name in ("typiclust", "supclust", "probcover", "maxherding"):
+        given = {"strategy": name, "batch_size": 6, "random_state": 0}
+        np.testing.assert_array_equal(pyal.select(far, **given), pyal.select(X, **given))
+        np.testing.assert_array_equal(pyal.select(far, **given), pyal.select(far, metric="cosine", **given))
+    given = {"strategy": "coreset", "batch_size": 6, "labeled": [0]}
+    np.testing.assert_array_equal(pyal.select(far, **given), pyal.select(far, metric="euclidean", **given))
+    assert pyal.select(far, **given).tolist() != pyal.select(far, metric="cosine", **given).tolist()
+
+
+def test_maxherding_takes_its_bandwidth_from_the_spread_of_the_rows():
+    X = np.array([[0.0], [1.0], [4.0], [10.0], [12.0], [15.0]])  # mean 7, mean squared distance to it 192 / 6
+    spread = np.sqrt(32)
+    gains = [
+        np.maximum(np.exp(-((X - x) ** 2) / spread**2) - np.exp(-((X - 12.0) ** 2) / spread**2), 0).sum() for x in X
+    ]
+    given = {"strategy": "maxherding", "metric": "euclidean"}
+    assert pyal.select(X, **given, labeled=[4])[0] == int(np.argmax(gains)) == 1
+    by_hand = pyal.select(X, **given, batch_size=4, bandwidth=spread)
+    assert pyal.select(X, **given, batch_size=4).tolist() == by_hand.tolist()
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [({"strategy": "maxherding", "bandwidth": 0.01}, "covers any new row but itself"),
+     ({"strategy": "maxherding", "bandwidth": 1e9}, "covers a row that is not covered yet"),
+     ({"strategy": "probcover", "delta": 0.01}, "covers any new row but itself"),
+     ({"strategy": "probcover", "delta": 1e9}, "covers a row that is not covered yet")],
+)  # fmt: skip
+def test_gains_that_are_all_alike_are_told_with_the_distances(option, what):
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    (name, value), *_ = ((n, v) for n, v in option.items() if n != "strategy")
+    told = rf"'{option['strategy']}'.*{what}.*{name} is {re.escape(f'{value:.3g}')}, and two rows are 2\.\d+ apart"
+    with pytest.warns(UserWarning, match=told):
+        pyal.select(X, metric="euclidean", batch_size=3, labeled=[0], **option)
 
 
 def test_badge():

@@ -139,7 +139,7 @@ def model(X, classes: int, rng, *, width: int = 512, f0: str = "network"):
 def test_ntkcpl_minimises_the_risk_it_says():
     """Every step by hand in float64: pseudo-labels, network, kernel, retraining from scratch."""
     X = blobs(60, 5, seed=8).astype(np.float64)
-    picks = pyal.select(X, strategy="ntkcpl", batch_size=5, random_state=4, t=20.0, f0="network")
+    picks = pyal.select(X, strategy="ntkcpl", metric="euclidean", batch_size=5, random_state=4, t=20.0, f0="network")
     rng = np.random.default_rng(4)
     target = cluster_pseudo_labels(X, 5, random_state=rng)
     K, start = model(X, 5, rng)
@@ -152,7 +152,7 @@ def test_ntkcpl_learns_pseudo_labels_at_labelled_rows_too():
     labeled = np.array([3, 20, 41, 55])
     y = known(60, labeled, [0, 1, 2, 2])
     proba = np.random.default_rng(0).dirichlet(np.ones(3), 60)
-    options = {"initial_clusters": 4, "t": 5.0, "f0": "zero", "width": 64}
+    options = {"initial_clusters": 4, "t": 5.0, "f0": "zero", "width": 64, "metric": "euclidean"}
     picks = pyal.select(X, y, strategy="ntkcpl", proba=proba, batch_size=6, random_state=1, **options)
     rng = np.random.default_rng(1)
     target = cluster_pseudo_labels(X, 4, labels=y, predictions=proba.argmax(axis=1), random_state=rng)
@@ -273,9 +273,8 @@ def test_options_left_out_have_their_usual_values(strategy):
 def test_all_rows_zero():
     """A kernel of zeros: nothing can be learned, and the first rows are as good as any."""
     for strategy in ("ntkcpl", "lookahead"):
-        picks = pyal.select(
-            np.zeros((9, 2), np.float32), strategy=strategy, batch_size=3, kernel="infinite", random_state=0
-        )
+        given = {"strategy": strategy, "metric": "euclidean", "kernel": "infinite", "random_state": 0}
+        picks = pyal.select(np.zeros((9, 2), np.float32), batch_size=3, **given)
         np.testing.assert_array_equal(picks, [0, 1, 2])
 
 
