@@ -73,7 +73,7 @@ class Inputs:
                 raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
         proba = features = None
         if self.proba is not None:
-            proba = as_numpy(self.proba, "proba")
+            proba = probabilities_of(as_numpy(self.proba, "proba"))
             check_proba(proba, n)
         if self.features is not None:
             features = kernels.checked_matrix(self.features, "features", device=rows.device)
@@ -183,6 +183,20 @@ def _labeled(y: Any, labeled: Any, n: int) -> tuple[NDArray[np.int64], NDArray[A
 
 def _plus_minus_one(values: NDArray[Any]) -> bool:
     return values.dtype.kind == "i" and bool(((values == -1) | (values == 1)).all())
+
+
+def probabilities_of(given: NDArray[Any]) -> NDArray[Any]:
+    """The array itself, or what it holds the logarithms of: none is above 0, and those of the first row sum to 1."""
+    if given.dtype.kind != "f" or given.ndim not in (2, 3) or 0 in given.shape:
+        return given
+    below = False
+    for part in row_blocks(given.shape[-2], given.size // given.shape[-2]):
+        block = given[..., part, :]
+        if not (block <= 0).all():  # NaN too: check_proba names it
+            return given
+        below = below or bool((block < 0).any())
+    total = np.exp(np.asarray(given[..., :1, :], np.float64)).sum(axis=-1)
+    return np.exp(given) if below and (abs(total - 1) <= PROBA_TOLERANCE).all() else given
 
 
 def check_proba(proba: NDArray[Any], n: int) -> None:

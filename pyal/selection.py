@@ -52,7 +52,8 @@ def select(
     random_state: None, an int, a Generator or a RandomState. The last two are drawn from and so move on.
     labeled: positions or a boolean mask of the labelled rows, instead of y. With neither, nothing is labelled.
     candidates: positions or a boolean mask of what may be picked. None: all that is not labelled.
-    proba: (N, C) class probabilities, or (T, N, C) of T stochastic passes or committee members.
+    proba: (N, C) class probabilities, or (T, N, C) of T stochastic passes or committee members; or their logarithms,
+        which are exponentiated.
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
         source does; typiclust, supclust, probcover, maxherding and ntkcpl take rows at norm 1, others as they are.

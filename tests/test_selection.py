@@ -146,7 +146,8 @@ def test_misspelt_options():
         ("typiclust", {"k_nn": True}, "must be an integer; got True"),
         ("typiclust", {"k_nn": 0}, "k_nn must be at least 1"),
         ("typiclust", {"max_clusters": 0}, "max_clusters must be at least 1"),
-        ("probcover", {"delta": "wide"}, "must be a number or None|must be a.* number"),
+        ("probcover", {"delta": "wide"}, "delta must be a positive distance, 'purity' or None; got 'wide'"),
+        ("probcover", {"coverage": 0.0}, "coverage must lie in"),
         ("probcover", {"delta": 0}, "delta must be a positive"),
         ("probcover", {"exhausted": "stop"}, "exhausted must be"),
         ("probcover", {"top": 0}, "top must be at least 1"),
@@ -178,7 +179,7 @@ def test_missing_inputs_are_named():
         (P[:, 0], r"np.stack\(\[1 - p, p\]"),
         (P[:, :1] * 0 + 1, "at least 2 classes"),
         (2 * P, "must sum to 1 over the classes; row 0 sums to 2"),
-        (np.log(P), "must not be negative; row 0"),
+        (np.log(P) - 1, "must not be negative; row 0"),
         (np.where(np.arange(60)[:, None] == 9, np.nan, P), "must be finite; row 9"),
         (P.astype(str), "must hold real numbers"),
         (np.stack([P, 2 * P]), "sum to 1"),
@@ -216,6 +217,21 @@ def test_random_states():
     for state, error in ((-1, ValueError), ("3", TypeError), (3.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match="random_state must"):
             picks(state)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_log_probabilities(dtype):
+    certain = np.eye(P.shape[1])[np.arange(len(P)) % P.shape[1]]
+    with np.errstate(divide="ignore"):
+        for proba in (P, np.stack([P, P[:, ::-1]]), certain):
+            given = {"strategy": "margin", "batch_size": 5}
+            logs = np.log(proba).astype(dtype)
+            before = logs.copy()
+            picks = pyal.select(X, proba=logs, **given)
+            np.testing.assert_array_equal(picks, pyal.select(X, proba=np.exp(logs), **given))
+            np.testing.assert_array_equal(logs, before)
+    with pytest.raises(ValueError, match="proba must not be negative"):
+        pyal.select(X, proba=np.log(P) - 1, strategy="margin")
 
 
 def test_metric():

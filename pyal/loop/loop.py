@@ -40,7 +40,8 @@ class Loop:
     metric: "euclidean" or "cosine", for the strategies. None: for each as its source does. A stage of a schedule may
         have its own, as "metric" among its options.
     candidates: positions or a boolean mask of what may be picked at all.
-    subset: how many of these the strategy may pick from; they are drawn in each round. None: all.
+    subset: how many of these the strategy may pick from, a number or a multiple of the batch like "10b"; they are drawn
+        in each round. None, or fewer than the batch: all.
     initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba. None:
         such a round is an error.
     random_state: None, an int, a Generator or a RandomState.
@@ -80,7 +81,7 @@ class Loop:
         test: Any = None,
         metric: str | None = None,
         candidates: Any = None,
-        subset: int | None = None,
+        subset: int | str | None = None,
         initial: str | Callable[..., Any] | None = None,
         random_state: Any = None,
         device: Any = None,

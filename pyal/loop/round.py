@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pyal.loop.history import State
 from pyal.loop.learner import activations, fitted, measured, probabilities
-from pyal.loop.schedule import Stage, in_force
+from pyal.loop.schedule import Stage, in_force, subset_size
 from pyal.loop.setup import Setup
 from pyal.pool import Pool
 from pyal.selection import pick
@@ -45,7 +45,7 @@ class Rounds:
         setup = self.setup
         stage, batch_size = self._in_force(state)
         subset_rng, _, select_rng = _generators(setup.seed, state.round)
-        candidates = self._candidates(state, subset_rng)
+        candidates = self._candidates(state, batch_size, subset_rng)
         with_model = "proba" in stage.needs(len(state.labels)) or (
             not isinstance(stage.strategy, str) and state.n_classes > 1
         )
@@ -132,7 +132,7 @@ class Rounds:
             self.fit = Fit(labels, state.round, learner, metrics, seconds)
         return self.fit
 
-    def _candidates(self, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
+    def _candidates(self, state: State, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Ascending positions that may be picked in this round."""
         setup = self.setup
         allowed = np.ones(setup.X.n, bool) if setup.allowed is None else setup.allowed
@@ -146,9 +146,8 @@ class Rounds:
                 f"there is no row to pick: of {int(allowed.sum())} candidates {labeled} are labelled and "
                 f"{skipped} skipped"
             )
-        if setup.subset is None or setup.subset >= len(positions):
-            return positions
-        return np.sort(rng.choice(positions, setup.subset, replace=False))
+        drawn = subset_size(setup.subset, batch_size, len(positions))
+        return positions if drawn == len(positions) else np.sort(rng.choice(positions, drawn, replace=False))
 
     def _known_classes(self, state: State) -> list[Any]:
         return sorted(set(state.labels.values())) if self.setup.classes is None else self.setup.classes

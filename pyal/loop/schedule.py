@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -89,6 +90,29 @@ def batch_size_schedule(batch_size: Any) -> tuple[BatchSize, ...]:
             f"batch_size must be an integer or a sequence of (batch_size, until_n_labels); got {batch_size!r}"
         )
     return _rising(tuple(BatchSize(size(one, "batch_size", 1), _limit(until)) for one, until in batch_size))
+
+
+def subset_checked(subset: Any) -> int | str | None:
+    """A number of candidates, or a multiple of the batch as text; ValueError or TypeError for anything else.
+
+    >>> subset_checked("10b")
+    '10b'
+    """
+    if isinstance(subset, str):
+        if not re.fullmatch("[1-9][0-9]*b", subset):
+            raise ValueError(f"subset must be a number, or a multiple of the batch like '10b'; got {subset!r}")
+        return subset
+    return None if subset is None else size(subset, "subset", 1)
+
+
+def subset_size(subset: int | str | None, batch_size: int, n_candidates: int) -> int:
+    """How many candidates a round draws: all of them where the subset is smaller than the batch.
+
+    >>> subset_size("10b", 5, 1000), subset_size(3, 5, 1000)
+    (50, 1000)
+    """
+    count = int(subset[:-1]) * batch_size if isinstance(subset, str) else subset
+    return n_candidates if count is None or count < batch_size else min(count, n_candidates)
 
 
 def in_force(schedule: tuple[Entry, ...], n_labeled: int) -> Entry | None:

@@ -20,11 +20,10 @@ from pyal.arrays import (
     generator,
     n_jobs_checked,
     plain_labels,
-    size,
 )
 from pyal.loop.journal import FORMAT
 from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
-from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
+from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule, subset_checked
 from pyal.pool import metric_checked, taken_with
 
 
@@ -48,7 +47,7 @@ class Setup:
     metric: str | None = None
     initial: Stage | None = None
     allowed: NDArray[np.bool_] | None = None
-    subset: int | None = None
+    subset: int | str | None = None
     classes: list[Any] | None = None
     test: HeldOut | Callable[[Any], Any] | None = None
     ids: list[Any] | None = None
@@ -69,9 +68,6 @@ class Setup:
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
         if self.initial is not None and "proba" in self.initial.needs(1):
             raise ValueError(f"initial must be a strategy that needs no proba; {self.initial.name!r} does")
-        largest = max(entry.batch_size for entry in self.batch_sizes)
-        if self.subset is not None and self.subset < largest:
-            raise ValueError(f"subset must be at least batch_size, {largest}; got {self.subset}")
 
     def record(self) -> dict[str, Any]:
         """The first record of a journal: X and X_test by path (where so given) and fingerprint, all else in full.
@@ -144,7 +140,7 @@ def checked_setup(
         metric=metric,
         initial=first,
         allowed=None if candidates is None else _allowed(candidates, rows.n),
-        subset=None if subset is None else size(subset, "subset", 1),
+        subset=subset_checked(subset),
         classes=None if classes is None else distinct(classes, "classes"),
         test=_test(test, rows),
         ids=None if ids is None else _ids(ids, rows.n),

@@ -23,7 +23,7 @@ def simulate(
     batch_sizes: Any = 10,
     budget: int | None = None,
     initial: int | None = None,
-    subset: int | None = None,
+    subset: int | str | None = None,
     metric: str | None = None,
     device: Any = None,
     n_jobs: int | None = 1,

@@ -75,7 +75,7 @@ def checked_plan(
     batch_sizes: Any,
     budget: int | None,
     initial: int | None,
-    subset: int | None,
+    subset: int | str | None,
     metric: str | None,
     device: Any,
 ) -> Plan:

@@ -58,7 +58,8 @@ def probcover(
     batch_size: int,
     *,
     rng: np.random.Generator,
-    delta: float | None = None,
+    delta: float | str | None = None,
+    coverage: float = 0.55,
     alpha: float = 0.95,
     n_classes: int | None = None,
     top: int = 1,
@@ -69,26 +70,28 @@ def probcover(
     A row covers another where their Euclidean distance (not squared) is strictly below delta, and it always covers
     itself. Labelled rows cover too.
 
-    delta: radius of the balls. None takes the paper's purity heuristic, exactly: the largest radius at which a share
-        alpha of the rows have only rows of their own k-means cluster in their ball. It does not depend on random_state,
-        so that a loop finds it once. Where clusters touch, as on most real embeddings, this radius is small: a small
-        batch then lies in the densest clusters only and does worse than random. The sources use 0.5 to 0.75 on
-        normalised rows.
-    alpha: the share of rows with a pure ball that delta=None asks for, in (0, 1].
-    n_classes: the number of clusters for delta=None. None takes the columns of proba, else the number of classes among
-        the labels (two or more), else 10.
+    delta: radius of the balls; the sources use 0.5 to 0.75 on rows at norm 1. None takes the radius at which as many
+        balls as there will be labels, placed greedily over the whole pool, cover a share `coverage` of it. It is found
+        by bisection, on 5,000 rows spread evenly over a larger pool (or four for each ball, where that is more).
+        "purity" is the paper's rule, exactly: the largest radius at which a share alpha of the rows have only rows of
+        their own k-means cluster in their ball. Where clusters touch, as on most real embeddings, that radius is small,
+        a batch lies in the densest clusters only and does worse than random. It does not depend on random_state, so
+        that a loop finds it once. A UserWarning tells the share where the balls of a first batch cover less than 10 %.
+    coverage: the share of the pool that delta=None asks for, in (0, 1].
+    alpha: the share of rows with a pure ball that delta="purity" asks for, in (0, 1].
+    n_classes: the number of clusters for delta="purity". None takes the columns of proba, else the number of classes
+        among the labels (two or more), else 10.
     top: each pick is drawn from this many best rows. Above 1 a pick costs `top` passes over all pairs of rows.
     exhausted: what is picked when no candidate covers anything new: "random" rows, or the "lowest" positions.
 
-    Differs from its source: when no candidate covers anything new, the authors' code picks position 0, labelled or not.
+    Differs from its source: delta is "purity" there. When no candidate covers anything new, the authors' code picks
+    position 0, labelled or not.
     """
     if exhausted not in ("random", "lowest"):
         raise ValueError(f"exhausted must be 'random' or 'lowest'; got {exhausted!r}")
     if int(top) < 1:
         raise ValueError(f"top must be at least 1; got {top!r}")
-    radius = _purity_radius(pool, alpha, n_classes) if delta is None else float(delta)
-    if not 0 < radius < np.inf:
-        raise ValueError(f"delta must be a positive distance; got {delta!r}")
+    radius = _radius(pool, batch_size, delta, coverage, alpha, n_classes)
     if top == 1:
         positions, gains = kernels.ball_cover(
             pool.X,
@@ -101,6 +104,7 @@ def probcover(
         )
         rows = as_numpy(gains, "gains")
         _warn_where_alike(pool, "probcover", "delta", radius, rows)
+        _warn_where_empty(pool, radius, rows)
         picks = as_numpy(positions, "positions")[rows > 0]
     else:
         picks = _cover_from_top(pool, batch_size, radius, int(top), rng)
@@ -185,12 +189,60 @@ def _warn_where_alike(pool: Pool, name: str, option: str, distance: float, rows:
     )
 
 
-def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
-    """Of the pool alone, whatever the round and its random_state: the rounds of a loop share one radius."""
+def _warn_where_empty(pool: Pool, radius: float, rows: NDArray[Any]) -> None:
+    """A UserWarning where the balls of a first batch, of ten or more, leave nine tenths of the pool uncovered."""
+    share = float(rows.sum()) / pool.n
+    if not len(pool.labeled) and len(rows) >= 10 and rows.max() > 1 and share < 0.1:
+        warnings.warn(
+            f"strategy 'probcover': the {len(rows)} balls of radius delta={radius:.3g} cover {100 * share:.1f} % of "
+            f"the pool, so that the batch lies where rows are densest; two rows are {np.sqrt(2) * _spread(pool):.3g} "
+            f"apart (root mean square, metric={pool.metric!r})",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _radius(
+    pool: Pool, batch_size: int, delta: float | str | None, coverage: float, alpha: float, n_classes: int | None
+) -> float:
+    if not 0 < coverage <= 1:
+        raise ValueError(f"coverage must lie in (0, 1]; got {coverage!r}")
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha must lie in (0, 1]; got {alpha!r}")
     if n_classes is not None and not 1 <= int(n_classes) <= pool.n:
         raise ValueError(f"n_classes must lie in 1 .. {pool.n}, the rows of X; got {n_classes!r}")
+    if delta is None:
+        return _coverage_radius(pool, len(pool.labeled) + batch_size, float(coverage))
+    if delta == "purity":
+        return _purity_radius(pool, alpha, n_classes)
+    if isinstance(delta, str) or not 0 < delta < np.inf:
+        raise ValueError(f"delta must be a positive distance, 'purity' or None; got {delta!r}")
+    return float(delta)
+
+
+def _coverage_radius(pool: Pool, balls: int, share: float) -> float:
+    """The least radius, to a thousandth, at which greedy balls cover this share of the pool; of the pool alone."""
+    known = {} if pool.carried is None else pool.carried.setdefault("probcover: coverage", {})
+    if (pool.metric, balls, share) not in known:
+        size = min(pool.n, max(5_000, 4 * balls))
+        rows = pool.X if size == pool.n else pool.X.take(np.arange(size) * pool.n // size)
+
+        def covers(radius: float) -> bool:
+            gains = kernels.ball_cover(rows, min(balls, size), radius, n_jobs=pool.n_jobs)[1]
+            return int(as_numpy(gains, "gains").sum()) >= share * size
+
+        low, high = 0.0, _spread(pool) or 1.0
+        while not covers(high):
+            low, high = high, 2 * high
+        while high - low > 1e-3 * high and high > 1e-150:
+            middle = (low + high) / 2
+            low, high = (low, middle) if covers(middle) else (middle, high)
+        known[pool.metric, balls, share] = high
+    return float(known[pool.metric, balls, share])
+
+
+def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
+    """Of the pool alone, whatever the round and its random_state: the rounds of a loop share one radius."""
     k = min(int(n_classes or pool.n_classes or DEFAULT_CLASSES), pool.n)
     known = {} if pool.carried is None else pool.carried.setdefault("probcover: radius", {})
     if (pool.metric, k, alpha) not in known:

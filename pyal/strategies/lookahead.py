@@ -60,7 +60,8 @@ def ntkcpl(
         ImageNet-100 and 150 for Pets.
     constraints: "cannot_link", "must_link" or "both": what the clustering demands of labelled rows, as in
         `kernels.constrained_kmeans`.
-    subset: how many candidates are drawn at random to be looked at. The paper takes 10,000.
+    subset: how many candidates are drawn at random to be looked at; all are where that is less than the batch. The
+        paper takes 10,000.
     kernel: "empirical" is the kernel of a fresh network with one hidden layer on X, "infinite" the kernel of a network
         of infinite width.
     width: hidden units of the network; None means 512. kernel="infinite" has no use for it and refuses it.
@@ -141,8 +142,9 @@ def lookahead(
 ) -> NDArray[np.int64]:
     """Picks the rows that would change the model's predictions most, if their predicted class were their label.
 
-    The model has one output per class. Where nothing is labelled there is one class, and the picks are the rows that
-    change its output most. The kernel of the subset and the labelled rows is in memory twice.
+    The model has one output per class. Where nothing is labelled, or one class, there is one output, and whatever the
+    objective, the picks are the rows that change it most. The kernel of the subset and the labelled rows is in memory
+    twice.
 
     objective: what "most" means. "agreement": the fewest rows keep their class (pseudo-contrastive, the authors'
         default), and ties go to the larger change of the outputs. "output_change": the sum of the changes of the
@@ -150,7 +152,8 @@ def lookahead(
         probability is least, where outputs are projected on the simplex.
     sequential: True learns each pick with its predicted class before the next pick. False takes the batch_size best
         rows of one pass, as the authors do by default; ties go to the lowest position.
-    subset: how many candidates are drawn at random to be looked at. The authors take 4,000.
+    subset: how many candidates are drawn at random to be looked at; all are where that is less than the batch. The
+        authors take 4,000.
     kernel: "empirical" is the kernel of a fresh network with one hidden layer on X, "infinite" the kernel of a network
         of infinite width.
     width: hidden units of the network; None means 512. kernel="infinite" has no use for it and refuses it.
@@ -173,7 +176,7 @@ def lookahead(
         names, numbers = _class_numbers(pool.y)
         classes = len(names)
         labels[np.searchsorted(rows, pool.labeled)] = numbers
-    if classes == 1 and objective == "agreement":  # all rows keep it: what is left is the tie-break
+    if classes == 1:  # all rows keep it, and no error is expected: what is left is the change
         objective = "output_change"
     start, R = _model(pool, rows, classes, kernel, width, depth, f0, rng)
     candidates = np.searchsorted(rows, some)
@@ -198,11 +201,11 @@ def lookahead(
 
 
 def _subset(pool: Pool, batch_size: int, subset: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ascending positions of the candidates that are looked at: `subset` at random, at least a batch."""
+    """Ascending positions of the candidates that are looked at: `subset` at random, or all where that is no batch."""
     if int(subset) < 1:
         raise ValueError(f"subset must be at least 1; got {subset!r}")
-    count = max(int(subset), batch_size)
-    if count >= len(pool.candidates):
+    count = int(subset)
+    if count >= len(pool.candidates) or count < batch_size:
         return pool.candidates
     return np.sort(rng.choice(pool.candidates, count, replace=False))
 

@@ -196,7 +196,7 @@ def test_schedules():
         ({"batch_size": "20"}, TypeError, "batch_size must be an integer; got '20'"),
         ({"batch_size": [20, 100]}, TypeError, "a sequence of"),
         ({"batch_size": [(20, 100), (5, 50)]}, ValueError, "must rise"),
-        ({"subset": 5}, ValueError, "subset must be at least batch_size, 10; got 5"),
+        ({"subset": "10"}, ValueError, "subset must be a number, or a multiple of the batch like '10b'; got '10'"),
         ({"subset": 0}, ValueError, "subset must be at least 1"),
         ({"metric": "cos"}, ValueError, "metric must be"),
         ({"estimator": object()}, TypeError, "it has no fit"),
@@ -234,7 +234,9 @@ def test_candidates_subset_and_the_end_of_the_pool():
     loop.teach(loop.outstanding, [None, 1, 1, 1])
     with pytest.raises(ValueError, match="no row to pick: of 12 candidates 10 are labelled and 2 skipped"):
         loop.query()
-    subsets = pyal.Loop(X, strategy="coreset", first="index0", batch_size=1, subset=10, random_state=0)
+    whole = pyal.Loop(X, strategy="coreset", first="index0", batch_size=5, subset=4, random_state=0)
+    assert whole.query()[0] == 0  # a subset smaller than the batch: all candidates
+    subsets = pyal.Loop(X, strategy="coreset", first="index0", batch_size=1, subset="10b", random_state=0)
     offered = [subsets.query()[0]]
     for _ in range(5):
         subsets.discard()

@@ -19,7 +19,13 @@ STRATEGIES = {
     "coreset": {"strategy": "coreset"},
     "coreset at norm 1": {"strategy": "coreset", "metric": "cosine"},
     "probcover": {"strategy": "probcover", "delta": 2.0, "metric": "euclidean"},
-    "probcover with a radius of its own": {"strategy": "probcover", "n_classes": 4, "metric": "euclidean"},
+    "probcover with a radius of its own": {
+        "strategy": "probcover",
+        "delta": "purity",
+        "n_classes": 4,
+        "metric": "euclidean",
+    },
+    "probcover with a share to cover": {"strategy": "probcover"},
     "probcover from the best": {"strategy": "probcover", "delta": 2.0, "top": 3, "metric": "euclidean"},
     "maxherding": {"strategy": "maxherding", "bandwidth": 2.0},
     "typiclust": {"strategy": "typiclust", "metric": "cosine"},
@@ -102,8 +108,8 @@ def test_where_all_is_covered_later_rounds_of_probcover_go_on_too(covered):
 def test_the_radius_of_probcover_is_found_once(monkeypatch):
     runs, kmeans = [], kernels.kmeans
     monkeypatch.setattr(kernels, "kmeans", lambda *given, **named: runs.append(given[1]) or kmeans(*given, **named))
-    teach_all(pyal.Loop(X, strategy="probcover", batch_size=6, y=STARTED), 4, Y)
-    assert runs == [3]
+    teach_all(pyal.Loop(X, strategy="probcover", delta="purity", batch_size=6, y=STARTED), 4, Y)
+    assert [k for k in runs if k > 1] == [3]
 
 
 def test_norms_are_computed_once(monkeypatch):

@@ -389,7 +389,7 @@ def test_pandas(monkeypatch):
         ({"batch_sizes": [(5, 20)], "budget": 40}, ValueError, "batch_sizes end at 20 labels, before the budget of 40"),
         ({"initial": 301}, ValueError, "initial must be in 1 .. 300"),
         ({"initial": 0}, ValueError, "initial must be"),
-        ({"subset": 5}, ValueError, "subset must be at least batch_size, 10"),
+        ({"subset": "b"}, ValueError, "subset must be a number, or a multiple of the batch"),
         ({"metric": "l1"}, ValueError, "metric must be"),
         ({"metric": ["cosine"]}, ValueError, "metric must be"),
         ({"estimator": None}, TypeError, "estimator must be a scikit-learn classifier or a learner"),

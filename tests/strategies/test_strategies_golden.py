@@ -164,9 +164,38 @@ def test_probcover_radius_from_purity(seed):
     # clusters {0, 1} and {10, 11}: all balls are pure up to 9, so 1 does not cover 10, strictly
     X = np.array([[0.0], [1.0], [10.0], [11.0]])
     picks = pyal.select(
-        X, strategy="probcover", metric="euclidean", n_classes=2, alpha=1.0, batch_size=2, random_state=seed
+        X,
+        strategy="probcover",
+        metric="euclidean",
+        delta="purity",
+        n_classes=2,
+        alpha=1.0,
+        batch_size=2,
+        random_state=seed,
     )
     assert picks.tolist() == [0, 2]
+
+
+def test_probcover_takes_the_radius_at_which_so_many_balls_cover_a_share_of_the_pool():
+    # ten rows 1, 3, 5, ... apart from the next: two balls cover six of them, 1 2 3 and 4 5 6, from radius 9 on
+    X = np.cumsum([0.0, 1, 3, 5, 7, 9, 11, 13, 15, 17])[:, None]
+    given = {"strategy": "probcover", "metric": "euclidean", "batch_size": 2}
+    for share, radius in ((0.6, 9.0), (0.3, 1.0), (0.4, 3.0)):
+        picks = pyal.select(X, coverage=share, **given)
+        assert picks.tolist() == pyal.select(X, delta=radius * 1.001 + 1e-6, **given).tolist(), share
+        gains = pyal.kernels.ball_cover(X, 2, radius * 1.001 + 1e-6)[1]
+        assert gains.sum() >= share * 10
+        assert pyal.kernels.ball_cover(X, 2, radius)[1].sum() < share * 10
+    # the radius is of as many balls as there will be labels, wherever these lie
+    labeled = pyal.select(X, labeled=[0, 9], coverage=0.7, **given)
+    (radius,) = [r for r in (1.001, 3.003, 5.005, 7.007) if pyal.kernels.ball_cover(X, 4, r)[1].sum() >= 7][:1]
+    assert labeled.tolist() == pyal.select(X, labeled=[0, 9], delta=radius, **given).tolist()
+
+
+def test_probcover_tells_how_little_its_balls_cover():
+    X = np.random.default_rng(0).standard_normal((400, 8))
+    with pytest.warns(UserWarning, match=r"the 10 balls of radius delta=1 cover \d\.\d % of the pool.*apart"):
+        pyal.select(X, strategy="probcover", metric="euclidean", delta=1.0, batch_size=10)
 
 
 def test_maxherding():
