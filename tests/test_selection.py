@@ -332,7 +332,9 @@ def test_score():
         np.testing.assert_array_equal(
             np.argsort(-scores, kind="stable")[:9], pyal.select(X, strategy=strategy, proba=P, batch_size=9)
         )
-    with pytest.raises(ValueError, match="has no score per row; those that have: entropy, least_confidence, margin"):
+    with pytest.raises(
+        ValueError, match="has no score per row; those that have: bald, dbal, entropy, least_confidence"
+    ):
         pyal.score(X, strategy="typiclust")
     with pytest.raises(TypeError, match="got a callable"):
         pyal.score(X, strategy=lowest)

@@ -90,7 +90,7 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self._each_block(X, (self._sizes[-2],), np.float32, lambda _, features: features.cpu().numpy())
 
-    def stochastic_proba(self, X: Any, n_passes: int, random_state: Any = None) -> NDArray[np.float32]:
+    def stochastic_proba(self, X: Any, n_passes: int = 20, random_state: Any = None) -> NDArray[np.float32]:
         """(T, N, C) float32 probabilities of T passes with dropout, as `pyal.select(..., proba=)` takes them for BALD.
 
         A pass has one mask for all rows, so that it is one model (Kirsch et al. 2019, arXiv:1906.08158). Raises

@@ -26,9 +26,10 @@ _BLOCKS = 16  # of 8 MB each: the rows that a classifier is asked about at a tim
 class Learner(Protocol):
     """What `pyal.Loop` and `pyal.simulate` train; anything whose `fit` takes unlabeled= and seed= is one.
 
-    Beside what stands here it may have `features(positions)`, (m, h) activations for strategies that use them, and
-    get_params(), the arguments it is made again of when a loop is resumed. A loop fits a shallow copy in each round,
-    so that what is assigned in fit is that round's own.
+    Beside what stands here it may have `features(positions)`, (m, h) activations for strategies that use them,
+    `passes(positions, seed)`, (T, m, C) probabilities of several models for strategies that ask where these disagree,
+    and get_params(), the arguments it is made again of when a loop is resumed. A loop fits a shallow copy in each
+    round, so that what is assigned in fit is that round's own.
     """
 
     classes_: Any  # after fit: labels in the order of the columns of predict_proba
@@ -102,6 +103,16 @@ class EstimatorLearner:
         assert out is not None
         return out
 
+    def passes(self, positions: NDArray[np.int64], seed: int) -> NDArray[np.floating]:
+        """(T, m, C) of the estimator's own `stochastic_proba(rows, random_state=seed)`; TypeError where it has none."""
+        if not callable(getattr(self.fitted, "stochastic_proba", None)):
+            raise TypeError(
+                "estimator must have stochastic_proba, which the strategy needs, as LinearHead and MLPHead with "
+                f"dropout and Committee of pyal.heads have; {self.fitted!r} has none"
+            )
+        blocks = [self.fitted.stochastic_proba(block, random_state=seed) for _, block in self._blocks(positions)]
+        return np.concatenate([as_numpy(block, "stochastic_proba") for block in blocks], axis=1)
+
     def features(self, positions: NDArray[np.int64]) -> NDArray[Any] | None:
         """(m, h) of the estimator's own `features(rows)`, None where it has no such method."""
         if not callable(getattr(self.fitted, "features", None)):
@@ -172,14 +183,18 @@ def model(learner: Any) -> Any:
     return learner.fitted if isinstance(learner, EstimatorLearner) else learner
 
 
-def probabilities(learner: Any, n: int, classes: Sequence[Any]) -> NDArray[Any]:
+def probabilities(learner: Any, n: int, classes: Sequence[Any], *, passes: int | None = None) -> NDArray[Any]:
     """(n, C) or (T, n, C) of a fitted learner for all rows, a column per class in the order given, and checked.
 
-    Classes that it has not seen have columns of 0.
+    Classes that it has not seen have columns of 0. passes: a seed asks for several passes, which learners without a
+    method for them may return from predict_proba.
     """
-    if not callable(getattr(learner, "predict_proba", None)):
+    if passes is not None and callable(getattr(learner, "passes", None)):
+        proba = as_numpy(learner.passes(np.arange(n), passes), "passes")
+    elif callable(getattr(learner, "predict_proba", None)):
+        proba = as_numpy(learner.predict_proba(np.arange(n)), "predict_proba")
+    else:
         raise TypeError(f"estimator must have predict_proba, which the strategy needs; {learner!r} has none")
-    proba = as_numpy(learner.predict_proba(np.arange(n)), "predict_proba")
     known = np.asarray(as_numpy(learner.classes_, "classes_")).tolist()
     if proba.ndim not in (2, 3) or proba.shape[-1] != len(known):
         raise ValueError(f"predict_proba must have a column for each of {len(known)} classes_; got {proba.shape}")

@@ -44,7 +44,7 @@ class Rounds:
         """The record of the round that follows `state`, with its batch; ValueError where there is none."""
         setup = self.setup
         stage, batch_size = self._in_force(state)
-        subset_rng, _, select_rng = _generators(setup.seed, state.round)
+        subset_rng, _, select_rng, _ = _generators(setup.seed, state.round)
         candidates = self._candidates(state, batch_size, subset_rng)
         with_model = "proba" in stage.needs(len(state.labels)) or (
             not isinstance(stage.strategy, str) and state.n_classes > 1
@@ -54,7 +54,8 @@ class Rounds:
         proba = features = None
         if fit is not None and with_model:
             started = time.perf_counter()
-            proba = probabilities(fit.learner, setup.X.n, self._known_classes(state))
+            seed = int(_generators(setup.seed, state.round)[3].integers(2**32)) if stage.passes else None
+            proba = probabilities(fit.learner, setup.X.n, self._known_classes(state), passes=seed)
             features = activations(fit.learner, setup.X)
             seconds["predict"] = time.perf_counter() - started
         started = time.perf_counter()
@@ -160,5 +161,5 @@ class Rounds:
 
 
 def _generators(seed: int, round_: int) -> list[np.random.Generator]:
-    """Of one round: for the subset, the learner and the strategy."""
-    return [np.random.default_rng(child) for child in np.random.SeedSequence((seed, round_)).spawn(3)]
+    """Of one round: for the subset, the learner, the strategy and the learner's passes."""
+    return [np.random.default_rng(child) for child in np.random.SeedSequence((seed, round_)).spawn(4)]

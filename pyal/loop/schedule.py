@@ -33,6 +33,11 @@ class Stage:
         of_source = find(self.strategy).metric if isinstance(self.strategy, str) else "euclidean"
         return self.own_metric or of_loop or of_source
 
+    @property
+    def passes(self) -> bool:
+        """Whether it needs the probabilities of several passes."""
+        return isinstance(self.strategy, str) and find(self.strategy).passes
+
     def needs(self, n_labeled: int) -> tuple[str, ...]:
         """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
         if not isinstance(self.strategy, str):

@@ -18,7 +18,8 @@ class Strategy:
     """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
 
     needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. memory: extra
-    memory per call. citation: where it is from. metric: what metric=None stands for, as in its source.
+    memory per call. citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
+    the proba of several passes or members, (T, N, C).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Strategy:
     memory: str = ""
     citation: str = ""
     metric: str = "euclidean"
+    passes: bool = False
 
     @property
     def summary(self) -> str:
@@ -76,6 +78,7 @@ def strategy(
     memory: str = "O(N)",
     citation: str = "",
     metric: str = "euclidean",
+    passes: bool = False,
     scores: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Registers the decorated function `f(pool, batch_size, *, rng, **options)` under `name`; returns it unchanged.
@@ -89,7 +92,7 @@ def strategy(
     """
 
     def register(function: Function) -> Function:
-        entry = Strategy(name, function, scores, aliases, needs, needs_once_labeled, memory, citation, metric)
+        entry = Strategy(name, function, scores, aliases, needs, needs_once_labeled, memory, citation, metric, passes)
         for word in (name, *aliases):
             for other in _registered.values():
                 reloaded = other.name == name and _origin(other.function) == _origin(function)
@@ -104,8 +107,8 @@ def strategy(
 def list_strategies() -> list[Strategy]:
     """The registered strategies by name, each with name, aliases, summary, needs, memory, citation and options.
 
-    >>> [s.name for s in list_strategies() if "proba" in s.needs]
-    ['badge', 'entropy', 'least_confidence', 'margin']
+    >>> [s.name for s in list_strategies() if s.passes]
+    ['bald', 'dbal', 'mean_std', 'powerbald', 'variation_ratio']
     """
     return [_registered[name] for name in sorted(_registered)]
 

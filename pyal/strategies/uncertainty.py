@@ -32,11 +32,13 @@ def margin_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64
 def entropy_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     """(N,) entropy in nats."""
 
-    def metric(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        logs = np.log(p, out=np.zeros_like(p), where=p > 0)  # p log p is 0 at 0
-        return np.asarray(-(p * logs).sum(axis=-1)) + 0.0
+    return _scores(pool, aggregate, entropies)
 
-    return _scores(pool, aggregate, metric)
+
+def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropies over the last axis, in nats; p log p is 0 at 0."""
+    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
+    return np.asarray(-(p * logs).sum(axis=-1)) + 0.0
 
 
 @strategy(
@@ -59,7 +61,7 @@ def least_confidence(
     aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
         their mean; "metric" scores each pass and averages the scores.
     """
-    return _largest(pool, batch_size, least_confidence_scores(pool, aggregate=aggregate))
+    return largest(pool, batch_size, least_confidence_scores(pool, aggregate=aggregate))
 
 
 @strategy("margin", needs=("proba",), scores=margin_scores, citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
@@ -71,7 +73,7 @@ def margin(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: 
     aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
         their mean; "metric" scores each pass and averages the scores.
     """
-    return _largest(pool, batch_size, margin_scores(pool, aggregate=aggregate))
+    return largest(pool, batch_size, margin_scores(pool, aggregate=aggregate))
 
 
 @strategy("entropy", needs=("proba",), scores=entropy_scores, citation="Shannon 1948; Settles 2009, section 2.1")
@@ -83,7 +85,7 @@ def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate:
     aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
         their mean; "metric" scores each pass and averages the scores.
     """
-    return _largest(pool, batch_size, entropy_scores(pool, aggregate=aggregate))
+    return largest(pool, batch_size, entropy_scores(pool, aggregate=aggregate))
 
 
 def _scores(
@@ -97,6 +99,7 @@ def _scores(
     return scores
 
 
-def _largest(pool: Pool, batch_size: int, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+def largest(pool: Pool, batch_size: int, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The candidates with the largest scores, best first; ties go to the lowest position."""
     order = np.argsort(-scores[pool.candidates], kind="stable")
     return pool.candidates[order[:batch_size]]

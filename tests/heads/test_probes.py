@@ -301,4 +301,4 @@ def test_bad_layers_and_validation_are_named(digits):
 
 
 def test_heads_lists_all():
-    assert heads.__all__ == ["ClosedFormSoftmax", "LinearHead", "MLPHead"]
+    assert heads.__all__ == ["ClosedFormSoftmax", "Committee", "LinearHead", "MLPHead"]

@@ -176,6 +176,7 @@ def test_probcover_radius_from_purity(seed):
     assert picks.tolist() == [0, 2]
 
 
+@pytest.mark.filterwarnings("ignore:strategy 'probcover'. no pick of this batch covers")
 def test_probcover_takes_the_radius_at_which_so_many_balls_cover_a_share_of_the_pool():
     # ten rows 1, 3, 5, ... apart from the next: two balls cover six of them, 1 2 3 and 4 5 6, from radius 9 on
     X = np.cumsum([0.0, 1, 3, 5, 7, 9, 11, 13, 15, 17])[:, None]

@@ -56,6 +56,8 @@ def test_peak_is_what_is_documented(strategy, labeled):
     """NumPy reports what it allocates, and kernels allocate nothing themselves."""
     X, proba = blobs(N, D), np.random.default_rng(1).dirichlet(np.ones(CLASSES), N)
     options = {name: value for name, value in OPTIONS.items() if name in strategy.options}
+    if strategy.passes:
+        proba = np.stack([proba, proba[:, ::-1]])
     given = {"proba": proba} if "proba" in (*strategy.needs, *strategy.needs_once_labeled) else {}
     if labeled is not None and "y" in strategy.needs_once_labeled:
         given["y"] = np.full(N, -1)
@@ -65,7 +67,8 @@ def test_peak_is_what_is_documented(strategy, labeled):
 
     def ask(rows: np.ndarray) -> None:
         n = len(rows)
-        part = {name: a[:n] if name != "labeled" else a[a < n] for name, a in given.items()}
+        part = {name: a[..., :n, :] if a.ndim > 1 else a[:n] for name, a in given.items() if name != "labeled"}
+        part |= {name: a[a < n] for name, a in given.items() if name == "labeled"}
         pyal.select(rows, strategy=strategy.name, batch_size=BATCH, random_state=0, **part, **options)
 
     ask(X[:2000])  # what a first call allocates for good is not counted
