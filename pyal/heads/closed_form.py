@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from pyal.arrays import number, row_blocks, size
@@ -33,6 +33,13 @@ def principal_components(pool: NDArray[Any], k: int) -> tuple[NDArray[np.float64
     return mean, components * np.sign(components[np.arange(k), largest])[:, None]
 
 
+class PrincipalComponents(NamedTuple):
+    """Of a pool: its mean (d,) and its components (k, d), both float64."""
+
+    mean: NDArray[np.float64]
+    components: NDArray[np.float64]
+
+
 class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Softmax regression without iterations: W = argmin |X W - log(Y + epsilon)|, probabilities softmax(x W).
 
@@ -47,8 +54,8 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         as 0 (NumPy's lstsq), and "ridge" takes (X'X + alpha I)^-1. "solve" and "inv" turn to "pinv" where X has fewer
         rows than columns or an estimated reciprocal condition up to max(n, d) eps. LAPACK often raises nothing there,
         so each fit looks at it; all three give the same W up to rounding.
-    pca: the number of principal components that X is reduced to. None: X is taken as it is. They come from `pool`
-        where `fit` is given one, else of X.
+    pca: the number of principal components that X is reduced to. None: X is taken as it is. They are of `pool` where
+        `fit` is given one, as a loop does, else of X.
     epsilon: above 0.
     fit_intercept: whether to append a column of ones, which "ridge" shrinks like the others.
     alpha: of "ridge". None: 1e-2 tr(X'X) / d.
@@ -76,8 +83,17 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fit_intercept = fit_intercept
         self.alpha = alpha
 
+    def of_pool(self, pool: Any) -> PrincipalComponents | None:
+        """What `fit` takes of a pool (N, d), labelled or not, to be found once for many fits; None without pca."""
+        self._check_parameters()
+        if self.pca is None:
+            return None
+        rows = checked_X(clone(self), pool, first=True)
+        k = size(self.pca, "pca", 1, min(rows.shape), " (the smaller side of pool)")
+        return PrincipalComponents(*principal_components(rows, k))
+
     def fit(self, X: Any, y: Any, pool: Any = None) -> ClosedFormSoftmax:
-        """Fits X (n, d) and labels y (n,). With pca, pool (N, d) gives the principal components, labelled or not."""
+        """Fits X (n, d) and labels y (n,). With pca, pool gives the principal components: rows (N, d), or `of_pool`."""
         X, y = checked_X_y(self, X, y, first=True)
         self._check_parameters()
         self._reduce_to(X, pool)
@@ -160,6 +176,13 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.pca is None:
             if pool is not None:
                 raise ValueError("pool is only for pca; got pool with pca=None")
+            return
+        if isinstance(pool, PrincipalComponents):
+            if pool.components.shape != (self.pca, X.shape[1]):
+                raise ValueError(
+                    f"pool must hold {self.pca} components of {X.shape[1]} columns; got {pool.components.shape}"
+                )
+            self.mean_, self.components_ = pool.mean, pool.components
             return
         rows = X if pool is None else checked_X(self, pool, first=False)
         k = size(self.pca, "pca", 1, min(rows.shape), f" (the smaller side of {'X' if pool is None else 'pool'})")

@@ -9,7 +9,7 @@ import copy
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,12 +51,14 @@ class EstimatorLearner:
     """A scikit-learn classifier on the rows of X as a learner. What is passed to it goes block by block, on the host.
 
     estimator: as given, never fitted; fitted: its clone, fitted to the labels; a constant (scikit-learn's
-    DummyClassifier) where they are of one class, as most classifiers need two.
+    DummyClassifier) where they are of one class, as most classifiers need two. of_pool: what an estimator with
+    `of_pool(X)` has found in the whole pool, once for all rounds; its `fit` is given it as pool=.
     """
 
     estimator: Any
     X: Matrix
     fitted: Any = None
+    of_pool: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes_(self) -> Any:
@@ -82,7 +84,12 @@ class EstimatorLearner:
         }
         if seeds:
             fresh.set_params(**seeds)
-        self.fitted = fresh.fit(_on_host(self.X.take(positions)), labels)
+        whole = {}
+        if callable(getattr(fresh, "of_pool", None)):
+            if "pool" not in self.of_pool:
+                self.of_pool["pool"] = self.estimator.of_pool(_on_host(self.X))
+            whole = {"pool": self.of_pool["pool"]}
+        self.fitted = fresh.fit(_on_host(self.X.take(positions)), labels, **whole)
         return self
 
     def predict_proba(self, positions: NDArray[np.int64]) -> NDArray[np.floating]:

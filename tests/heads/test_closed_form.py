@@ -143,6 +143,21 @@ def test_announced_classes_and_one_class():
     )
 
 
+def test_what_is_found_in_a_pool_serves_many_fits():
+    X, y = labelled(60, 6)
+    head = ClosedFormSoftmax(pca=4)
+    found = head.of_pool(X)
+    assert not hasattr(head, "components_")
+    for n in (2, 30):  # fewer rows than components too
+        once = clone(head).fit(X[:n], y[:n], pool=found)
+        np.testing.assert_array_equal(once.predict_proba(X), clone(head).fit(X[:n], y[:n], pool=X).predict_proba(X))
+    assert ClosedFormSoftmax().of_pool(X) is None
+    with pytest.raises(ValueError, match=r"pool must hold 3 components of 6 columns; got \(4, 6\)"):
+        ClosedFormSoftmax(pca=3).fit(X, y, pool=found)
+    with pytest.raises(ValueError, match=r"pca must be in 1 \.\. 6"):
+        ClosedFormSoftmax(pca=7).of_pool(X)
+
+
 def test_pca_is_that_of_the_pool():
     X, y = labelled(200, 12)
     X[:, 0] *= 5

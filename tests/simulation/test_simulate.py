@@ -233,6 +233,22 @@ def test_an_X_in_memory_goes_to_all_processes_through_one_file():
     assert not simulated([of_one_file], X=large, y=np.tile(Y, 20), n_jobs=2).failures
 
 
+def test_the_components_of_a_head_are_those_of_the_pool(monkeypatch):
+    """With fewer labels than components too; they are found once, not in each round."""
+    from pyal.heads import ClosedFormSoftmax, closed_form
+
+    calls, found_in = [], closed_form.principal_components
+    monkeypatch.setattr(closed_form, "principal_components", lambda *given: calls.append(1) or found_in(*given))
+    head = ClosedFormSoftmax("solve", pca=20)
+    found = simulated(["margin"], estimator=head, initial=10, batch_sizes=5, budget=25, seeds=1)
+    assert not found.failures
+    assert len(calls) == 1
+    first = np.sort(found.picks["margin", 0][0])
+    expected = np.mean(head.fit(X[first], Y[first], pool=X).predict(TEST[0]) == TEST[1])
+    start = found.table["strategy"] == "margin"
+    assert found.table["accuracy"][start & (found.table["n_labels"] == 10)][0] == expected
+
+
 class Table:
     """A learner without features of X: of a position it says the label of the nearest labelled position."""
 
