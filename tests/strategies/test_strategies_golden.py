@@ -83,6 +83,13 @@ def test_typiclust_leaves_small_clusters_for_last():
     assert allowed.tolist() == [1, 8, 13]  # 13 and 15 lie 1 from 14, which lies 1 from both: k is 1, a tie
 
 
+def test_typiclust_counts_a_cluster_of_the_least_size_as_small():
+    X = np.concatenate([LINE[:7], [[1e4 + i] for i in range(5)]])
+    given = {"strategy": "typiclust", "metric": "euclidean", "max_clusters": 2, "random_state": 0}
+    assert set(pyal.select(X, batch_size=2, **given)) <= set(range(7))
+    assert pyal.select(X, batch_size=2, min_cluster_size=4, **given).tolist() == [1, 9]
+
+
 def test_typiclust_measures_typicality_among_candidates():
     # without 1.5 and 2 the nearest of 0, 1, 8, 9.5, 12 with k = 2 is 9.5: (2.25 + 6.25) / 2
     picks = pyal.select(
@@ -254,6 +261,8 @@ def test_badge():
     X, P = [[2.0, 0.0], [0.0, 1.0], [2.0, 0.0]], [[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]]
     for seed in range(5):
         assert pyal.select(X, strategy="badge", proba=P, batch_size=3, random_state=seed).tolist() == [0, 1, 2]
+    # a labelled row is no pick: the row with the same gradient is still the first
+    assert pyal.select(X, strategy="badge", proba=P, labeled=[0], batch_size=2, random_state=0).tolist() == [2, 1]
     longer = [[0.0, 1.0], [0.0, 100.0], [0.0, 1.0]]
     assert pyal.select(X, strategy="badge", proba=P, features=longer)[0] == 1
     parts = pyal.select(X, strategy="badge", proba=P, batch_size=3, n_partitions=3, random_state=0)

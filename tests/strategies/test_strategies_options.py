@@ -1,0 +1,94 @@
+"""Every option of every strategy does something: a case for each, in which ignoring the option gives other picks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from data import blobs
+
+import pyal
+
+N = 90
+X = blobs(N, 5, seed=3) * np.linspace(0.5, 3, N, dtype=np.float32)[:, None]
+RNG = np.random.default_rng(4)
+PASSES = RNG.dirichlet(np.full(4, 0.5), (5, N))
+FEATURES = RNG.standard_normal((N, 3))
+Y = np.full(N, -1)
+Y[:12] = np.arange(12) % 4
+
+# (strategy, option): (what is given besides, two values that must give different picks)
+CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
+    ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
+    ("coreset", "first"): ({"y": None}, "norm", "index0"),
+    ("entropy", "aggregate"): ({}, "probs", "metric"),
+    ("least_confidence", "aggregate"): ({}, "probs", "metric"),
+    ("margin", "aggregate"): ({}, "probs", "metric"),
+    ("lookahead", "objective"): ({}, "agreement", "expected_risk"),
+    ("lookahead", "sequential"): ({}, True, False),
+    ("lookahead", "subset"): ({}, 4000, 10),
+    ("lookahead", "kernel"): ({}, "empirical", "infinite"),
+    ("lookahead", "width"): ({}, 512, 8),
+    ("lookahead", "depth"): ({"kernel": "infinite"}, 1, 6),
+    ("lookahead", "t"): ({}, None, 1e-3),
+    ("lookahead", "f0"): ({}, "zero", "network"),
+    ("maxherding", "bandwidth"): ({}, 1.0, 0.2),
+    ("ntkcpl", "cluster_on"): ({}, "self", "al"),
+    ("ntkcpl", "initial_clusters"): ({}, 4, 12),
+    ("ntkcpl", "max_clusters"): ({"initial_clusters": 4}, 100, 4),
+    ("ntkcpl", "constraints"): ({}, "cannot_link", "must_link"),
+    ("ntkcpl", "subset"): ({}, 4000, 10),
+    ("ntkcpl", "kernel"): ({}, "empirical", "infinite"),
+    ("ntkcpl", "width"): ({}, 512, 8),
+    ("ntkcpl", "depth"): ({"kernel": "infinite"}, 1, 6),
+    ("ntkcpl", "t"): ({}, None, 1e-3),
+    ("ntkcpl", "f0"): ({}, "zero", "network"),
+    ("powerbald", "beta"): ({}, 1.0, 50.0),
+    ("probcover", "delta"): ({}, 0.9, 0.4),
+    ("probcover", "coverage"): ({}, 0.55, 0.9),
+    ("probcover", "alpha"): ({"delta": "purity", "n_classes": 9}, 0.95, 0.5),
+    ("probcover", "n_classes"): ({"delta": "purity"}, 2, 9),
+    ("probcover", "top"): ({"delta": 0.9}, 1, 5),
+    ("probcover", "exhausted"): ({"delta": 1.9}, "random", "lowest"),
+    ("supclust", "temperature"): ({"fraction": 1.0}, 1.0, 0.02),
+    ("supclust", "fraction"): ({}, 0.1, 1.0),
+    ("supclust", "max_clusters"): ({}, 500, 6),
+    ("supclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
+    ("supclust", "k_nn"): ({"fraction": 0.3}, 20, 1),
+    ("supclust", "squared"): ({"fraction": 0.3, "max_clusters": 4}, True, False),
+    ("typiclust", "max_clusters"): ({}, 500, 6),
+    ("typiclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
+    ("typiclust", "k_nn"): ({}, 20, 1),
+    ("typiclust", "squared"): ({"max_clusters": 3}, True, False),
+    ("variation_ratio", "definition"): ({}, "votes", "mean"),
+}
+
+
+def picks(strategy: str, **given: Any) -> list[int]:
+    needs = {"y": Y, "proba": PASSES, "features": FEATURES, "batch_size": 10, "random_state": 0} | given
+    return pyal.select(X, strategy=strategy, **needs).tolist()
+
+
+def test_every_option_has_a_case():
+    assert sorted(CASES) == sorted((s.name, option) for s in pyal.list_strategies() for option in s.options)
+
+
+@pytest.mark.filterwarnings("ignore:strategy 'probcover'", "ignore:strategy 'maxherding'", "ignore:constrained_kmeans")
+@pytest.mark.parametrize(("strategy", "option"), CASES)
+def test_it_is_not_ignored(strategy, option):
+    given, one, other = CASES[strategy, option]
+    assert picks(strategy, **given, **{option: one}) != picks(strategy, **given, **{option: other})
+
+
+@pytest.mark.filterwarnings("ignore:strategy 'probcover'", "ignore:strategy 'maxherding'", "ignore:constrained_kmeans")
+@pytest.mark.parametrize(("strategy", "option"), [case for case in CASES if "objective" not in case])
+def test_its_default_is_what_the_listing_says(strategy, option):
+    (found,) = [s for s in pyal.list_strategies() if s.name == strategy]
+    given = CASES[strategy, option][0]
+    assert picks(strategy, **given) == picks(strategy, **given, **{option: found.options[option]})
+
+
+@pytest.mark.parametrize("strategy", [s.name for s in pyal.list_strategies() if "proba" in s.needs_once_labeled])
+def test_what_a_model_says_is_not_ignored(strategy):
+    assert picks(strategy) != picks(strategy, proba=PASSES[:, ::-1])
