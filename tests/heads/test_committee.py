@@ -17,6 +17,7 @@ X = rng.standard_normal((61, 3)) + np.repeat(np.eye(3), [40, 20, 1], axis=0)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the checks themselves
 def test_scikit_learn_contract():
     check_estimator(Committee(LogisticRegression(), n_members=2))
 
