@@ -162,6 +162,11 @@ def taken_with(rows: Matrix, metric: str) -> Matrix:
     return normalized(rows) if metric == "cosine" else rows
 
 
+def as_they_are(rows: Matrix) -> Matrix:
+    """The rows without the factors that `taken_with` may have given them."""
+    return rows if rows.factor is None else dataclasses.replace(rows, factor=None, sqnorms=None)
+
+
 def _labeled(y: Any, labeled: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any] | None]:
     """Positions of the labelled rows and, where y is given, their labels."""
     positions = None if labeled is None else as_positions(labeled, n, "labeled")

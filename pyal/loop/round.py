@@ -46,7 +46,7 @@ class Rounds:
         stage, batch_size = self._in_force(state)
         subset_rng, _, select_rng, _ = _generators(setup.seed, state.round)
         candidates = self._candidates(state, batch_size, subset_rng)
-        with_model = "proba" in stage.needs(len(state.labels)) or (
+        with_model = bool(stage.needs_model(len(state.labels))) or (
             not isinstance(stage.strategy, str) and state.n_classes > 1
         )
         fit = self._fitted(state) if with_model or setup.test is not None else None
@@ -102,11 +102,12 @@ class Rounds:
         if entry is None or stage is None:
             ended = "batch_size" if entry is None else "strategy"
             raise ValueError(f"the schedule of {ended} has ended: {n_labeled} rows are labelled")
-        if "proba" not in stage.needs(n_labeled) or state.n_classes > 1:
+        if not stage.needs_model(n_labeled) or state.n_classes > 1:
             return stage, entry.batch_size
         if setup.initial is None:
+            asked = stage.needs_model(n_labeled)
             raise ValueError(
-                f"strategy {stage.name!r} needs proba, and labels of {state.n_classes} classes are known where a "
+                f"strategy {stage.name!r} needs {asked}, and labels of {state.n_classes} classes are known where a "
                 f"classifier needs two: teach some, or say initial='random', or strategy=[('random', 20), "
                 f"({stage.name!r}, None)]"
             )

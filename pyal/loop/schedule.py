@@ -42,8 +42,11 @@ class Stage:
         """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
         if not isinstance(self.strategy, str):
             return ()
-        entry = find(self.strategy)
-        return entry.needs + entry.needs_once_labeled if n_labeled else entry.needs
+        return find(self.strategy).needed(self.options, labeled=n_labeled > 0)
+
+    def needs_model(self, n_labeled: int) -> str | None:
+        """What of that only a fitted learner gives, proba or features; None where nothing is."""
+        return next((need for need in self.needs(n_labeled) if need in ("proba", "features")), None)
 
 
 @dataclass(frozen=True)

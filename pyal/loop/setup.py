@@ -60,13 +60,16 @@ class Setup:
     def __post_init__(self) -> None:
         """ValueError for parts that do not go together."""
         for stage in self.stages:
-            if "proba" in stage.needs(1) and self.learner is None:
-                raise ValueError(f"strategy {stage.name!r} needs proba, so the loop needs estimator=, which is missing")
+            asked = stage.needs_model(1)
+            if asked and self.learner is None:
+                raise ValueError(
+                    f"strategy {stage.name!r} needs {asked}, so the loop needs estimator=, which is missing"
+                )
         if self.test is not None and self.learner is None:
             raise ValueError("test needs estimator=, which is missing")
         if isinstance(self.test, HeldOut) and not isinstance(self.learner, EstimatorLearner):
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
-        if self.initial is not None and "proba" in self.initial.needs(1):
+        if self.initial is not None and self.initial.needs_model(1):
             raise ValueError(f"initial must be a strategy that needs no proba; {self.initial.name!r} does")
 
     def record(self) -> dict[str, Any]:

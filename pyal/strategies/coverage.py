@@ -23,30 +23,42 @@ DEFAULT_CLASSES = 10
 @strategy(
     "coreset",
     aliases=("k_center", "k_center_greedy"),
+    needs_with=(("cover_on", "al", "features"),),
     citation="Sener & Savarese 2018, arXiv:1708.00489; Gonzalez 1985",
 )
-def coreset(pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "random") -> NDArray[np.int64]:
+def coreset(
+    pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "random", cover_on: str = "self"
+) -> NDArray[np.int64]:
     """Picks, again and again, the candidate farthest from all that is labelled or picked (greedy k-center).
 
     first: the first pick where nothing is labelled: "random", "norm" (the row of the largest norm) or "index0" (the
         lowest position).
+    cover_on: "self" measures distances in X. "al" measures them in `features`, the activations of the last classifier,
+        once rows are labelled, as papers that compare with Coreset do.
 
     Differs from its source: the paper goes on to refine the greedy picks by mixed-integer programming; pyal does not.
     """
     if first not in ("random", "norm", "index0"):
         raise ValueError(f"first must be 'random', 'norm' or 'index0'; got {first!r}")
+    if cover_on not in ("self", "al"):
+        raise ValueError(f"cover_on must be 'self' or 'al'; got {cover_on!r}")
+    X, carried = pool.X, _carried(pool, "coreset")
+    if cover_on == "al" and len(pool.labeled):
+        if pool.features is None:
+            raise ValueError("strategy 'coreset' with cover_on='al' needs features= once rows are labelled")
+        X, carried = pool.features, None  # other activations in each round
     start = None
     if not len(pool.labeled) and first == "random":
         start = int(rng.choice(pool.candidates))
     elif not len(pool.labeled) and first == "norm":
         start = int(pool.candidates[np.argmax(pool.sqnorms[pool.candidates])])
     picks, _ = kernels.k_center_greedy(
-        pool.X,
+        X,
         batch_size,
         covered_by=pool.labeled,
         candidates=pool.candidates,
         start=start,
-        carried=_carried(pool, "coreset"),
+        carried=carried,
         n_jobs=pool.n_jobs,
     )
     return as_numpy(picks, "positions")

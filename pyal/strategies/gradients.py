@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pyal import kernels
 from pyal.arrays import as_numpy
-from pyal.pool import Pool
+from pyal.pool import Pool, as_they_are
 from pyal.strategies.registry import strategy
 
 
@@ -16,10 +16,10 @@ def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions
     """Picks diverse rows with large gradients of the loss at the predicted label, by k-means++.
 
     The gradient at row i is (onehot(argmax p_i) - p_i) x h_i. Here h_i is the row of `features` where these are given
-    and the row of X where they are not, and p_i is the mean over the T passes of a (T, N, C) proba. The first pick has
-    the largest gradient. Every other pick is drawn with a probability proportional to its squared distance to the
-    nearest pick, or uniformly where all these distances are 0. Labelled rows play no part. The gradients, N x (C d),
-    are never formed.
+    and the row of X as the classifier saw it, whatever the metric, where they are not, and p_i is the mean over the T
+    passes of a (T, N, C) proba. The first pick has the largest gradient. Every other pick is drawn with a probability
+    proportional to its squared distance to the nearest pick, or uniformly where all these distances are 0. Labelled
+    rows play no part. The gradients, N x (C d), are never formed.
 
     n_partitions: how many parts the candidates are split into at random; each part picks its share of the batch. 1 is
         BADGE itself, more parts are its variant for many classes.
@@ -27,7 +27,7 @@ def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions
     parts = int(n_partitions)
     if not 1 <= parts <= len(pool.candidates):
         raise ValueError(f"n_partitions must lie in 1 .. {len(pool.candidates)}, the candidates; got {n_partitions!r}")
-    h = pool.X if pool.features is None else pool.features
+    h = pool.features or as_they_are(pool.X)
     q = _residuals(pool, np.float64 if h.dtype == "float64" else np.float32)
     if parts == 1:
         return as_numpy(

@@ -17,8 +17,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Strategy:
     """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
 
-    needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. memory: extra
-    memory per call. citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
+    needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. needs_with:
+    (option, value, argument), once rows are labelled and the option has that value. memory: extra memory per call.
+    citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
     the proba of several passes or members, (T, N, C).
     """
 
@@ -28,6 +29,7 @@ class Strategy:
     aliases: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     needs_once_labeled: tuple[str, ...] = ()
+    needs_with: tuple[tuple[str, Any, str], ...] = ()
     memory: str = ""
     citation: str = ""
     metric: str = "euclidean"
@@ -49,6 +51,13 @@ class Strategy:
             if getattr(given, need) is None:
                 which = " (labeled= says which rows are labelled, not with what)" if need == "y" else ""
                 raise ValueError(f"strategy {self.name!r} needs {need}= once rows are labelled{which}")
+
+    def needed(self, options: Mapping[str, Any], *, labeled: bool) -> tuple[str, ...]:
+        """The arguments that it cannot do without, given these options, before or after rows are labelled."""
+        if not labeled:
+            return self.needs
+        by_option = tuple(need for option, value, need in self.needs_with if options.get(option) == value)
+        return self.needs + self.needs_once_labeled + by_option
 
     @property
     def options(self) -> dict[str, Any]:
@@ -75,6 +84,7 @@ def strategy(
     aliases: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     needs_once_labeled: tuple[str, ...] = (),
+    needs_with: tuple[tuple[str, Any, str], ...] = (),
     memory: str = "O(N)",
     citation: str = "",
     metric: str = "euclidean",
@@ -92,7 +102,9 @@ def strategy(
     """
 
     def register(function: Function) -> Function:
-        entry = Strategy(name, function, scores, aliases, needs, needs_once_labeled, memory, citation, metric, passes)
+        entry = Strategy(
+            name, function, scores, aliases, needs, needs_once_labeled, needs_with, memory, citation, metric, passes
+        )
         for word in (name, *aliases):
             for other in _registered.values():
                 reloaded = other.name == name and _origin(other.function) == _origin(function)

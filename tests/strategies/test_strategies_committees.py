@@ -149,6 +149,19 @@ def test_an_estimator_without_passes_is_named():
         loop.query()
 
 
+def test_a_loop_gives_coreset_the_activations_of_its_model():
+    pytest.importorskip("torch")
+    from pyal.heads import MLPHead
+
+    head = MLPHead((8,), epochs=5, random_state=0)
+    loop = pyal.Loop(X, head, "coreset", 5, y=STARTED, cover_on="al", metric="cosine", random_state=3)
+    features = head.fit(X[:30], Y[:30]).features(X)
+    expected = pyal.select(X, STARTED, strategy="coreset", cover_on="al", features=features, batch_size=5)
+    np.testing.assert_array_equal(loop.query(), expected)
+    with pytest.raises(ValueError, match="strategy 'coreset' needs features, so the loop needs estimator="):
+        pyal.Loop(X, strategy="coreset", cover_on="al")
+
+
 def test_simulate_runs_them():
     found = pyal.simulate(
         X, Y, test=(X, Y), estimator=Committee(GaussianNB(), n_members=3), strategies=["bald", "mean_std"], seeds=1,

@@ -61,6 +61,17 @@ def test_coreset():
     assert firsts == {0, 1, 2, 3}
 
 
+def test_coreset_in_the_space_of_a_classifier():
+    X, features = np.array([[0.0], [1.0], [5.0], [10.0]]), np.array([[0.0], [9.0], [5.0], [1.0]])
+    given = {"strategy": "coreset", "cover_on": "al", "features": features}
+    assert pyal.select(X, labeled=[0], batch_size=3, **given).tolist() == [1, 2, 3]
+    assert pyal.select(X, first="norm", **given).tolist() == [3]  # nothing is labelled: there is no classifier
+    with pytest.raises(ValueError, match="'coreset' with cover_on='al' needs features= once rows are labelled"):
+        pyal.select(X, strategy="coreset", cover_on="al", labeled=[0])
+    with pytest.raises(ValueError, match="cover_on must be 'self' or 'al'; got 'X'"):
+        pyal.select(X, strategy="coreset", cover_on="X")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_typiclust(seed):
     # two clusters, the larger first; the third pick is A's best once 1 is taken: 2, with (0.25 + 4 + 36) / 3
@@ -265,6 +276,8 @@ def test_badge():
     assert pyal.select(X, strategy="badge", proba=P, labeled=[0], batch_size=2, random_state=0).tolist() == [2, 1]
     longer = [[0.0, 1.0], [0.0, 100.0], [0.0, 1.0]]
     assert pyal.select(X, strategy="badge", proba=P, features=longer)[0] == 1
+    by_angle = pyal.select(X, strategy="badge", proba=P, batch_size=2, metric="cosine", random_state=0)
+    assert by_angle.tolist() == [0, 1]  # at norm 1 the three rows would tie but for P
     parts = pyal.select(X, strategy="badge", proba=P, batch_size=3, n_partitions=3, random_state=0)
     assert sorted(parts) == [0, 1, 2]
 

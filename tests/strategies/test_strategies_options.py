@@ -22,6 +22,7 @@ Y[:12] = np.arange(12) % 4
 CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
+    ("coreset", "cover_on"): ({}, "self", "al"),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
     ("margin", "aggregate"): ({}, "probs", "metric"),
