@@ -322,3 +322,18 @@ def test_a_kernel_that_has_no_room(monkeypatch):
         pyal.select(X, strategy="lookahead", batch_size=2)
     with pytest.raises(MemoryError, match="looking ahead over 80 rows"):
         kernels.ntk_lookahead(put(np.eye(80)), np.zeros((80, 2)), batch_size=_cpu.lookahead_pending + 1)
+
+
+def test_in_a_loop_the_first_batch_says_how_many_clusters_there_are():
+    from sklearn.naive_bayes import GaussianNB
+
+    X, _ = four(120)
+
+    def batches(**options) -> list[list[int]]:
+        loop = pyal.Loop(X, GaussianNB(), "ntkcpl", [(4, 4), (9, None)], random_state=1, width=32, **options)
+        found = [loop.query().tolist()]
+        loop.teach(loop.outstanding, [0, 1, 2, 3])
+        return [*found, loop.query().tolist()]
+
+    assert batches() == batches(initial_clusters=4)
+    assert batches()[1] != batches(initial_clusters=9)[1]
