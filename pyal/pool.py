@@ -193,7 +193,7 @@ def _plus_minus_one(values: NDArray[Any]) -> bool:
 
 
 def probabilities_of(given: NDArray[Any]) -> NDArray[Any]:
-    """The array itself, or what it holds the logarithms of: none is above 0, and those of the first row sum to 1."""
+    """The array itself, or what it holds the logarithms of: none is above 0, and the first row sums to 1."""
     if given.dtype.kind != "f" or given.ndim not in (2, 3) or 0 in given.shape:
         return given
     below = False

@@ -54,8 +54,8 @@ def ntkcpl(
 
     cluster_on: "self" clusters X, which is better with few labels. "al" clusters `features`, the activations of the
         last classifier, once rows are labelled, which is better with many.
-    initial_clusters: the paper's b0, its first budget (20 on CIFAR-10). None takes the first batch_size of the loop, or
-        that of a single call, at most max_clusters and at least the columns of proba.
+    initial_clusters: the paper's b0, its first budget (20 on CIFAR-10). None takes batch_size, in a loop the first one,
+        at most max_clusters and at least the columns of proba.
     max_clusters: the largest number of clusters. The paper takes 100 for CIFAR-10 and SVHN, 500 for CIFAR-100, 300 for
         ImageNet-100 and 150 for Pets.
     constraints: "cannot_link", "must_link" or "both": what the clustering demands of labelled rows, as in

@@ -74,6 +74,27 @@ def test_labels_of_different_classes_do_not_share_a_cluster():
     assert len(set(found[[0, 4, 8, 12]].tolist())) == 4
 
 
+@pytest.mark.parametrize(
+    ("wrong", "split"),
+    [
+        ((2, 6, 4), 1),  # the most rows: not the largest cluster, which is 0, nor the largest share, which 2 has
+        ((6, 6, 4), 0),  # a tie goes to the larger cluster
+        ((1, 3, 4), 2),
+    ],
+)
+def test_the_cluster_with_the_most_confusing_rows_is_split(wrong, split):
+    sizes = (40, 20, 8)
+    group = np.repeat(np.arange(3), sizes)
+    X = (CENTERS[group] + np.random.default_rng(0).standard_normal((68, 2))).astype(np.float32)
+    predictions, labels = group.copy(), np.full(68, -1)
+    for g in range(3):
+        rows = np.flatnonzero(group == g)
+        predictions[rows[: wrong[g]]] = 7
+        labels[rows[-3:]] = g
+    found = cluster_pseudo_labels(X, 3, labels=labels, predictions=predictions, max_clusters=4, random_state=0)
+    assert [len(set(found[group == g].tolist())) for g in range(3)] == [1 + (g == split) for g in range(3)]
+
+
 def test_equal_rows_are_never_split():
     X = np.repeat([[0.0, 0.0], [9.0, 0.0]], 20, axis=0)
     labels = known(40, np.arange(0, 40, 2), 0)
