@@ -1,6 +1,6 @@
 """Strategies that ask for the rows a classifier is least sure of, from its class probabilities alone.
 
-Each is a score. The batch is made of its largest values, and ties go to the lowest position.
+Each but falcun is a score. The batch is made of its largest values, and ties go to the lowest position.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.arrays import row_blocks
 from pyal.pool import Pool
 from pyal.strategies.registry import strategy
 
@@ -86,6 +87,39 @@ def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate:
         their mean; "metric" scores each pass and averages the scores.
     """
     return largest(pool, batch_size, entropy_scores(pool, aggregate=aggregate))
+
+
+@strategy("falcun", needs=("proba",), memory="O(N C)", citation="Gilhuber et al. 2022 (FALCUN)")
+def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: float = 10.0) -> NDArray[np.int64]:
+    """Draws uncertain rows whose class probabilities differ from each other.
+
+    Row i begins with d_i = 1 - (p_(1) - p_(2)). Each pick is drawn with a probability proportional to d_i^gamma, and
+    then d_i becomes at most the sum over the classes of |p_i - p| to the pick, which is 0 at the pick itself. Where all
+    d_i are 0, rows are drawn uniformly. p is the mean over the T passes of a (T, N, C) proba. X plays no part.
+
+    gamma: how sharply large d_i are preferred, above 0; 10 is the authors'.
+    """
+    if not 0 < gamma < np.inf:
+        raise ValueError(f"gamma must be a positive power; got {gamma!r}")
+    assert pool.proba is not None
+    p = np.empty((pool.n, pool.proba.shape[-1]))
+    for part, passes in pool.proba_blocks():
+        p[part] = passes.mean(axis=0)
+    p = p[pool.candidates]
+    two = np.partition(p, -2, axis=-1)[:, -2:]
+    d, left = 1 - (two[:, 1] - two[:, 0]), np.ones(len(p), bool)
+    picks = np.empty(batch_size, np.int64)
+    for t in range(batch_size):
+        most = float(d.max())
+        weights = (d / most) ** gamma if most > 0 else left.astype(np.float64)
+        upto = np.cumsum(weights)
+        pick = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
+        pick = min(pick, int(np.flatnonzero(weights)[-1]))  # a product may round up to the total
+        picks[t], left[pick] = pick, False
+        for part in row_blocks(len(p), p.shape[1]):
+            d[part] = np.minimum(d[part], abs(p[part] - p[pick]).sum(axis=1))
+        d[~left] = 0
+    return pool.candidates[picks]
 
 
 def _scores(

@@ -52,6 +52,27 @@ def test_entropy_of_tiny_probabilities():
     np.testing.assert_allclose(pyal.score([[0.0]], strategy="entropy", proba=[[1.0, tiny]]), [-tiny * np.log(tiny)])
 
 
+def test_falcun():
+    # d begins as 1, 1, 1 and 0.2; a pick of 0 leaves 0 at row 1, which says the same, and 1 at row 2
+    P = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.9, 0.1, 0.0]]
+    given = {"strategy": "falcun", "proba": P, "gamma": 1000.0}
+    orders = {tuple(pyal.select(np.zeros((4, 1)), batch_size=4, random_state=s, **given).tolist()) for s in range(40)}
+    assert orders == {(0, 2, 3, 1), (1, 2, 3, 0), (2, 0, 3, 1), (2, 1, 3, 0)}
+    # the first pick falls on row 0 with 1 / (1 + 0.5^gamma)
+    rng, two = np.random.default_rng(0), [[0.5, 0.5], [0.75, 0.25]]
+    for gamma in (1.0, 3.0):
+        firsts = [
+            pyal.select(np.zeros((2, 1)), strategy="falcun", proba=two, gamma=gamma, random_state=rng)[0]
+            for _ in range(2000)
+        ]
+        share = 1 / (1 + 0.5**gamma)
+        assert abs(np.mean(np.array(firsts) == 0) - share) < 5 * np.sqrt(share * (1 - share) / 2000)
+    certain = pyal.select(np.zeros((3, 1)), strategy="falcun", proba=np.eye(3), batch_size=3, random_state=0)
+    assert sorted(certain) == [0, 1, 2]
+    with pytest.raises(ValueError, match="gamma must be a positive power; got 0"):
+        pyal.select(np.zeros((4, 1)), strategy="falcun", proba=P, gamma=0.0)
+
+
 def test_coreset():
     X = np.array([[0.0], [1.0], [5.0], [10.0]])
     assert pyal.select(X, strategy="coreset", labeled=[0], batch_size=3).tolist() == [3, 2, 1]

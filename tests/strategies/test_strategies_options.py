@@ -24,6 +24,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
+    ("falcun", "gamma"): ({}, 10.0, 0.5),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
     ("margin", "aggregate"): ({}, "probs", "metric"),
     ("lookahead", "objective"): ({}, "agreement", "expected_risk"),
