@@ -36,6 +36,7 @@ STRATEGIES: dict[str, Any] = {
     "typiclust": {"metric": METRIC},
     "badge": after_random("badge"),
     "lookahead": after_random("lookahead"),
+    "lookahead(change)": after_random("lookahead", objective="output_change"),  # what the paper calls LookAhead
     "ntkcpl(self)": {"strategy": "ntkcpl", "metric": METRIC, "initial_clusters": START},
     "ntkcpl(al)": {"strategy": "ntkcpl", "metric": METRIC, "initial_clusters": START, "cluster_on": "al"},
 }
