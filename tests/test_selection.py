@@ -129,7 +129,8 @@ def test_aliases():
 
 
 def test_misspelt_options():
-    with pytest.raises(TypeError, match="'coreset' has no option 'frist'; its options are first; did you mean 'first'"):
+    message = "'coreset' has no option 'frist'; its options are first, cover_on; did you mean 'first'"
+    with pytest.raises(TypeError, match=message):
         pyal.select(X, strategy="coreset", frist="norm")
     with pytest.raises(TypeError, match="'random' has no option 'first'; it has none"):
         pyal.select(X, strategy="random", first="norm")
