@@ -134,7 +134,7 @@ def pick(
     named = resolved(strategy, options)
     named.check_needs(pool)
     if len(pool.labeled):
-        named.check_needs_once_labeled(pool)
+        named.check_needs_once_labeled(pool, options)
     available = len(pool.candidates)
     if batch_size > available:
         warnings.warn(

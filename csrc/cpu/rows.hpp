@@ -88,7 +88,7 @@ inline void with_storage(const Row<T>& x, F&& f) {
   f(static_cast<const compute_t<T>*>(x.data));
 }
 
-// f(c, value c) for the columns [first, last). Many columns cost less than a vector's tail does.
+// f(c, value c) for the columns [first, last), a loop that the compiler can turn into vectors.
 template <class T, class F>
 [[gnu::always_inline]] inline void for_values(const Row<T>& x, int64_t first, int64_t last, F&& f) {
   with_storage(x, [&](const auto* data) {

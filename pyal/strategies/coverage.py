@@ -44,8 +44,7 @@ def coreset(
         raise ValueError(f"cover_on must be 'self' or 'al'; got {cover_on!r}")
     X, carried = pool.X, _carried(pool, "coreset")
     if cover_on == "al" and len(pool.labeled):
-        if pool.features is None:
-            raise ValueError("strategy 'coreset' with cover_on='al' needs features= once rows are labelled")
+        assert pool.features is not None
         X, carried = pool.features, None  # other activations in each round
     start = None
     if not len(pool.labeled) and first == "random":
@@ -236,17 +235,19 @@ def _coverage_radius(pool: Pool, balls: int, share: float) -> float:
     """The least radius, to a thousandth, at which greedy balls cover this share of the pool; of the pool alone."""
     known = {} if pool.carried is None else pool.carried.setdefault("probcover: coverage", {})
     if (pool.metric, balls, share) not in known:
-        size = min(pool.n, max(5_000, 4 * balls))
+        size, least = min(pool.n, max(5_000, 4 * balls)), 1e-150
         rows = pool.X if size == pool.n else pool.X.take(np.arange(size) * pool.n // size)
 
         def covers(radius: float) -> bool:
             gains = kernels.ball_cover(rows, min(balls, size), radius, n_jobs=pool.n_jobs)[1]
             return int(as_numpy(gains, "gains").sum()) >= share * size
 
-        low, high = 0.0, _spread(pool) or 1.0
+        low, high = least, _spread(pool) or 1.0
+        if covers(low):  # so many rows are equal, or so many balls there are
+            high = low
         while not covers(high):
             low, high = high, 2 * high
-        while high - low > 1e-3 * high and high > 1e-150:
+        while high - low > 1e-3 * high:
             middle = (low + high) / 2
             low, high = (low, middle) if covers(middle) else (middle, high)
         known[pool.metric, balls, share] = high

@@ -27,7 +27,7 @@ def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions
     parts = int(n_partitions)
     if not 1 <= parts <= len(pool.candidates):
         raise ValueError(f"n_partitions must lie in 1 .. {len(pool.candidates)}, the candidates; got {n_partitions!r}")
-    h = pool.features or as_they_are(pool.X)
+    h = as_they_are(pool.X) if pool.features is None else pool.features
     q = _residuals(pool, np.float64 if h.dtype == "float64" else np.float32)
     if parts == 1:
         return as_numpy(

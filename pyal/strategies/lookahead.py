@@ -26,6 +26,7 @@ from pyal.strategies.registry import strategy
     "ntkcpl",
     needs_once_labeled=("y", "proba"),
     memory="O(N + subset^2)",
+    needs_with=(("cluster_on", "al", "features"),),
     metric="cosine",
     citation="Wen, Pizarro & Williams 2024, arXiv:2306.04099",
 )
@@ -79,8 +80,7 @@ def ntkcpl(
         raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
     source = pool.X
     if cluster_on == "al" and len(pool.labeled):
-        if pool.features is None:
-            raise ValueError("strategy 'ntkcpl' with cluster_on='al' needs features= once rows are labelled")
+        assert pool.features is not None
         source = pool.features
     most = size(max_clusters, "max_clusters", 1)
     _check_model(kernel, width, depth, t, f0)

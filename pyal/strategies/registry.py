@@ -45,12 +45,15 @@ class Strategy:
             if getattr(given, need) is None:
                 raise ValueError(f"strategy {self.name!r} needs {need}=, which is missing")
 
-    def check_needs_once_labeled(self, given: Any) -> None:
-        """The same of what it needs once rows are labelled."""
+    def check_needs_once_labeled(self, given: Any, options: Mapping[str, Any]) -> None:
+        """The same of what it needs once rows are labelled, with these options."""
         for need in self.needs_once_labeled:
             if getattr(given, need) is None:
                 which = " (labeled= says which rows are labelled, not with what)" if need == "y" else ""
                 raise ValueError(f"strategy {self.name!r} needs {need}= once rows are labelled{which}")
+        for option, value, need in self.needs_with:
+            if options.get(option) == value and getattr(given, need) is None:
+                raise ValueError(f"strategy {self.name!r} with {option}={value!r} needs {need}= once rows are labelled")
 
     def needed(self, options: Mapping[str, Any], *, labeled: bool) -> tuple[str, ...]:
         """The arguments that it cannot do without, given these options, before or after rows are labelled."""

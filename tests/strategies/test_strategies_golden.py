@@ -232,6 +232,18 @@ def test_probcover_takes_the_radius_at_which_so_many_balls_cover_a_share_of_the_
     assert labeled.tolist() == pyal.select(X, labeled=[0, 9], delta=radius, **given).tolist()
 
 
+def test_probcover_finds_a_radius_among_equal_rows_at_once(monkeypatch):
+    asked, ball_cover = [], pyal.kernels.ball_cover
+    monkeypatch.setattr(
+        pyal.kernels, "ball_cover", lambda *given, **named: asked.append(1) or ball_cover(*given, **named)
+    )
+    X = np.ones((50, 3))
+    X[40:] = np.random.default_rng(0).standard_normal((10, 3))
+    for rows in (X[:40], X):
+        assert pyal.select(rows, strategy="probcover", metric="euclidean", batch_size=1)[0] == 0
+    assert len(asked) <= 8
+
+
 def test_probcover_tells_how_little_its_balls_cover():
     X = np.random.default_rng(0).standard_normal((400, 8))
     with pytest.warns(UserWarning, match=r"the 10 balls of radius delta=1 cover \d\.\d % of the pool.*apart"):
