@@ -13,15 +13,30 @@ from numpy.typing import NDArray
 from pyal.arrays import row_blocks
 from pyal.pool import Pool
 from pyal.strategies.registry import strategy
+from pyal.strategies.scores import score_strategy
 
 
-def least_confidence_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
-    """(N,) 1 - the largest probability."""
+@score_strategy("least_confidence", needs=("proba",), citation="Lewis & Gale 1994, arXiv:cmp-lg/9407020")
+def least_confidence(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
+    """Picks the rows whose most probable class has the lowest probability.
+
+    The score is 1 - max_c p_c, in float64.
+
+    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
+        their mean; "metric" scores each pass and averages the scores.
+    """
     return _scores(pool, aggregate, lambda p: 1 - p.max(axis=-1))
 
 
-def margin_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
-    """(N,) the second largest probability - the largest."""
+@score_strategy("margin", needs=("proba",), citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
+def margin(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
+    """Picks the rows whose two most probable classes lie closest together.
+
+    The score is p_(2) - p_(1), the second largest probability less the largest, in float64.
+
+    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
+        their mean; "metric" scores each pass and averages the scores.
+    """
 
     def metric(p: NDArray[np.float64]) -> NDArray[np.float64]:
         two = np.partition(p, -2, axis=-1)[..., -2:]
@@ -30,55 +45,8 @@ def margin_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64
     return _scores(pool, aggregate, metric)
 
 
-def entropy_scores(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
-    """(N,) entropy in nats."""
-
-    return _scores(pool, aggregate, entropies)
-
-
-def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropies over the last axis, in nats; p log p is 0 at 0."""
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    return np.asarray(-(p * logs).sum(axis=-1)) + 0.0
-
-
-@strategy(
-    "least_confidence",
-    needs=("proba",),
-    scores=least_confidence_scores,
-    citation="Lewis & Gale 1994, arXiv:cmp-lg/9407020",
-)
-def least_confidence(
-    pool: Pool,
-    batch_size: int,
-    *,
-    rng: np.random.Generator,  # noqa: ARG001
-    aggregate: str = "probs",
-) -> NDArray[np.int64]:
-    """Picks the rows whose most probable class has the lowest probability.
-
-    The score is 1 - max_c p_c, in float64.
-
-    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
-        their mean; "metric" scores each pass and averages the scores.
-    """
-    return largest(pool, batch_size, least_confidence_scores(pool, aggregate=aggregate))
-
-
-@strategy("margin", needs=("proba",), scores=margin_scores, citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
-def margin(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:  # noqa: ARG001
-    """Picks the rows whose two most probable classes lie closest together.
-
-    The score is p_(2) - p_(1), the second largest probability less the largest, in float64.
-
-    aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
-        their mean; "metric" scores each pass and averages the scores.
-    """
-    return largest(pool, batch_size, margin_scores(pool, aggregate=aggregate))
-
-
-@strategy("entropy", needs=("proba",), scores=entropy_scores, citation="Shannon 1948; Settles 2009, section 2.1")
-def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate: str = "probs") -> NDArray[np.int64]:  # noqa: ARG001
+@score_strategy("entropy", needs=("proba",), citation="Shannon 1948; Settles 2009, section 2.1")
+def entropy(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     """Picks the rows with the largest entropy of the class probabilities.
 
     The score is -sum_c p_c log p_c in nats, in float64, where 0 log 0 is 0.
@@ -86,7 +54,7 @@ def entropy(pool: Pool, batch_size: int, *, rng: np.random.Generator, aggregate:
     aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
         their mean; "metric" scores each pass and averages the scores.
     """
-    return largest(pool, batch_size, entropy_scores(pool, aggregate=aggregate))
+    return _scores(pool, aggregate, entropies)
 
 
 @strategy("falcun", needs=("proba",), memory="O(N C)", citation="Gilhuber et al. 2022 (FALCUN)")
@@ -122,6 +90,12 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
     return pool.candidates[picks]
 
 
+def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropies over the last axis, in nats; p log p is 0 at 0."""
+    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
+    return np.asarray(-(p * logs).sum(axis=-1)) + 0.0
+
+
 def _scores(
     pool: Pool, aggregate: str, metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
@@ -131,9 +105,3 @@ def _scores(
     for part, p in pool.proba_blocks():
         scores[part] = metric(p.mean(axis=0)) if aggregate == "probs" else metric(p).mean(axis=0)
     return scores
-
-
-def largest(pool: Pool, batch_size: int, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The candidates with the largest scores, best first; ties go to the lowest position."""
-    order = np.argsort(-scores[pool.candidates], kind="stable")
-    return pool.candidates[order[:batch_size]]

@@ -1,0 +1,43 @@
+"""Strategies that are a score per row: the batch is made of the largest values."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyal.pool import Pool
+from pyal.strategies.registry import strategy
+
+Scores = TypeVar("Scores", bound=Callable[..., NDArray[np.float64]])
+
+
+def score_strategy(name: str, **facts: Any) -> Callable[[Scores], Scores]:
+    """Registers `scores(pool, **options)`, (N,) float64, as a strategy; its docstring and options are the strategy's.
+
+    facts: as for `strategy`.
+    """
+
+    def register(scores: Scores) -> Scores:
+        @functools.wraps(scores)
+        def pick(pool: Pool, batch_size: int, *, rng: np.random.Generator, **options: Any) -> NDArray[np.int64]:  # noqa: ARG001
+            return largest(pool, batch_size, scores(pool, **options))
+
+        first, *options = inspect.signature(scores).parameters.values()
+        batch_size = inspect.Parameter("batch_size", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        rng = inspect.Parameter("rng", inspect.Parameter.KEYWORD_ONLY)
+        pick.__signature__ = inspect.Signature([first, batch_size, rng, *options])  # type: ignore[attr-defined]
+        strategy(name, scores=scores, **facts)(pick)
+        return scores
+
+    return register
+
+
+def largest(pool: Pool, batch_size: int, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The candidates with the largest scores, best first; ties go to the lowest position."""
+    order = np.argsort(-scores[pool.candidates], kind="stable")
+    return pool.candidates[order[:batch_size]]
