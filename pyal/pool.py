@@ -42,6 +42,7 @@ class Inputs:
     candidates: Any = None
     proba: Any = None
     features: Any = None
+    views: Any = None
     metric: str | None = None
     device: Any = None
     n_jobs: int | None = None
@@ -71,7 +72,7 @@ class Inputs:
             both = allowed[is_labeled[allowed]]
             if both.size:
                 raise ValueError(f"candidates must not hold labelled rows; these are labelled: {first_few(both)}")
-        proba = features = None
+        proba = features = views = None
         if self.proba is not None:
             proba = probabilities_of(as_numpy(self.proba, "proba"))
             check_proba(proba, n)
@@ -79,7 +80,9 @@ class Inputs:
             features = kernels.checked_matrix(self.features, "features", device=rows.device)
             if features.n != n:
                 raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
-        return Pool(taken_with(rows, metric), known, allowed, labels, proba, features, n_jobs, metric)
+        if self.views is not None:
+            views = tuple(taken_with(view, metric) for view in checked_views(self.views, rows))
+        return Pool(taken_with(rows, metric), known, allowed, labels, proba, features, views, n_jobs, metric)
 
     def why_no_candidates(self, pool: Pool) -> str:
         """One sentence on why there is nothing to pick."""
@@ -103,6 +106,7 @@ class Pool:
     y: (len(labeled),) labels of the labelled rows, in that order, or None. Labels of other rows are not here.
     proba: (N, C) or (T, N, C), on the host, or None.
     features: (N, h), or None.
+    views: (N, d) rows of augmented copies, taken as X is; or None.
     n_jobs: CPU threads, None for all.
     metric: what X is taken with, "euclidean" or "cosine".
     first_batch: the size of the first batch of the loop that asks, None in a single call.
@@ -116,6 +120,7 @@ class Pool:
     y: NDArray[Any] | None = None
     proba: NDArray[Any] | None = None
     features: Matrix | None = None
+    views: tuple[Matrix, ...] | None = None
     n_jobs: int | None = None
     metric: str = "euclidean"
     first_batch: int | None = None
@@ -150,6 +155,20 @@ class Pool:
         """Slices of rows and their probabilities as float64, (T, m, C) with T = 1 for (N, C), a few MB at a time."""
         assert self.proba is not None
         return _proba_blocks(self.proba)
+
+
+def checked_views(views: Any, X: Matrix) -> tuple[Matrix, ...]:
+    """The views, one Matrix for each, on X's device; ValueError or TypeError for those that do not match X."""
+    if not isinstance(views, (list, tuple)) and len(getattr(views, "shape", ())) != 3:
+        shape = getattr(views, "shape", type(views).__name__)
+        raise ValueError(f"views must be (V, N, d) or a list of (N, d) embeddings; got {shape}")
+    found = tuple(kernels.checked_matrix(view, f"views[{v}]", device=X.device) for v, view in enumerate(views))
+    if not found:
+        raise ValueError("views must hold at least one view; got none")
+    for v, view in enumerate(found):
+        if (view.n, view.d) != (X.n, X.d):
+            raise ValueError(f"views must have the shape of X, {(X.n, X.d)}, each; views[{v}] has {(view.n, view.d)}")
+    return found
 
 
 def metric_checked(metric: Any) -> str | None:

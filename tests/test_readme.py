@@ -183,14 +183,17 @@ def test_by_commands_alone_no_row_is_picked_twice(tmp_path, monkeypatch):
         assert sorted(int(row["position"]) for row in csv.DictReader(file)) == list(range(2, 30))
 
 
-def test_every_strategy_has_a_row():
-    table = [line.split("|")[2:5] for line in sections()["Strategies"].splitlines() if line.startswith("| ")][1:]
-    needs = {re.sub(r"\W", "", name): needed for name, _, needed in table[1:]}
-    assert sorted(needs) == [strategy.name for strategy in pyal.list_strategies()]
+def test_every_strategy_stands_with_its_family_and_its_needs():
+    table = [line.split("|")[1:4] for line in sections()["Strategies"].splitlines() if line.startswith("| ")][2:]
+    listed = {name: (family.strip(), needs) for family, names, needs in table for name in re.findall(r"`(\w+)`", names)}
+    assert sorted(listed) == [strategy.name for strategy in pyal.list_strategies()]
     for strategy in pyal.list_strategies():
+        family, needs = listed[strategy.name]
+        assert family == strategy.family, strategy.name
         asked = strategy.needs + strategy.needs_once_labeled
-        assert set(re.findall(r"`(\w+)`", needs[strategy.name])) == set(asked), strategy.name
-        assert ("once labelled" in needs[strategy.name]) == bool(strategy.needs_once_labeled), strategy.name
+        assert set(re.findall(r"`(\w+)`", needs)) == set(asked), strategy.name
+        assert ("once labelled" in needs) == bool(strategy.needs_once_labeled), strategy.name
+        assert ("of passes" in needs) == strategy.passes, strategy.name
 
 
 def test_every_command_is_named():

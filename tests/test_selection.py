@@ -9,6 +9,7 @@ import pytest
 from data import blobs
 
 import pyal
+from pyal.arrays import as_numpy
 from pyal.pool import Pool
 
 X = blobs(60, 5)
@@ -199,6 +200,29 @@ def test_proba_of_any_float_type(dtype):
     np.testing.assert_array_equal(
         picks, pyal.select(X, strategy="margin", proba=P.astype(dtype).tolist(), batch_size=3)
     )
+
+
+def test_views_are_checked():
+    seen = []
+
+    def spy(pool, batch_size, *, rng):  # noqa: ARG001
+        seen.append(pool)
+        return pool.candidates[:batch_size]
+
+    pyal.select(X, strategy=spy, views=np.stack([X, 2 * X]))
+    pyal.select(X, strategy=spy, views=[X, 3 * X], metric="cosine")
+    assert [len(pool.views) for pool in seen] == [2, 2]
+    assert np.array_equal(seen[0].views[1].array, 2 * X)
+    np.testing.assert_allclose(np.linalg.norm(as_numpy(seen[1].views[1], "views"), axis=1), 1, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"views must be \(V, N, d\) or a list of \(N, d\) embeddings; got \(60, 5\)"):
+        pyal.select(X, strategy=spy, views=X)
+    with pytest.raises(ValueError, match="views must hold at least one view; got none"):
+        pyal.select(X, strategy=spy, views=[])
+    for wrong, shape in ((X[:-1], "59, 5"), (X[:, :4], "60, 4")):
+        with pytest.raises(ValueError, match=rf"views must have the shape of X, \(60, 5\), each; views\[1\].*{shape}"):
+            pyal.select(X, strategy=spy, views=[X, wrong])
+    with pytest.raises(ValueError, match=r"views\[0\] must be finite; NaN or infinity in row 3"):
+        pyal.select(X, strategy=spy, views=[np.where(np.arange(60)[:, None] == 3, np.nan, X)])
 
 
 def test_features_are_checked():

@@ -14,7 +14,7 @@ DIFFERS = "Differs from its source"  # what the paragraph on deviations begins w
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a strategy or an alias; default: list all of them")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a strategy or an alias; default: all by family")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,8 +22,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
         print(explained(find(arguments.name)))
     else:
-        print("\n".join(listed(s) for s in list_strategies()))
+        print("\n\n".join(f"{family.upper()}\n" + "\n".join(map(listed, found)) for family, found in by_family()))
     return 0
+
+
+def by_family() -> list[tuple[str, list[Strategy]]]:
+    """The families and their strategies, each by name; those that are registered from outside come last."""
+    families: dict[str, list[Strategy]] = {}
+    for s in list_strategies():
+        families.setdefault(s.family, []).append(s)
+    return sorted(families.items(), key=lambda family: (family[0] == "others", family[0]))
 
 
 def listed(s: Strategy) -> str:
@@ -38,7 +46,7 @@ def explained(s: Strategy) -> str:
     """All that is documented of a strategy; an option without a meaning in its docstring is shown with its default."""
     differs = [text for text in s.paragraphs if text.startswith(DIFFERS)]
     works = [text for text in s.paragraphs if text not in differs]
-    facts = [f"needs   {_needs(s)}", f"memory  {s.memory}", f"metric  {s.metric}"] + (
+    facts = [f"family  {s.family}", f"needs   {_needs(s)}", f"memory  {s.memory}", f"metric  {s.metric}"] + (
         [f"source  {s.citation}"] if s.citation else []
     )
     options = [

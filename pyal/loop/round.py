@@ -63,7 +63,7 @@ class Rounds:
         metric = stage.metric(setup.metric)
         X = setup.seen[metric]
         first = setup.batch_sizes[0].batch_size
-        pool = Pool(X, labeled, candidates, y, proba, features, setup.n_jobs, metric, first, self.carried)
+        pool = Pool(X, labeled, candidates, y, proba, features, None, setup.n_jobs, metric, first, self.carried)
         batch = pick(pool, stage.strategy, batch_size, rng=select_rng, options=stage.options)
         seconds["select"] = time.perf_counter() - started
         return self._record(state, fit, seconds, stage.name, batch.tolist())

@@ -36,6 +36,12 @@ class Strategy:
     passes: bool = False
 
     @property
+    def family(self) -> str:
+        """The module of pyal.strategies that it stands in; "others" for one that is registered from outside."""
+        package, _, module = str(getattr(self.function, "__module__", "")).rpartition(".")
+        return module if package == __package__ else "others"
+
+    @property
     def summary(self) -> str:
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 

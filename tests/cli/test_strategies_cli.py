@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 from commands import refused, run
@@ -23,6 +24,14 @@ def test_all_are_listed_with_summary_and_source(capsys):
         assert f"\n{s.name}" in f"\n{out}"
         assert s.summary in out
         assert s.citation in out
+
+
+def test_the_list_goes_by_family(capsys):
+    blocks = run(capsys, "strategies")[1].split("\n\n")
+    named = {block.splitlines()[0]: re.findall(r"^(\w+)", block, flags=re.MULTILINE)[1:] for block in blocks}
+    assert named["COVERAGE"] == sorted(s.name for s in pyal.list_strategies() if s.family == "coverage")
+    assert sorted(name for names in named.values() for name in names) == [s.name for s in pyal.list_strategies()]
+    assert list(named) == sorted(named)
 
 
 @pytest.mark.parametrize("s", pyal.list_strategies(), ids=lambda s: s.name)
@@ -71,6 +80,7 @@ def test_options_without_a_meaning_keep_their_default():
         "",
         "Picks the first rows.",
         "",
+        "family  others",
         "needs   nothing but X",
         "memory  O(N)",
         "metric  euclidean",
