@@ -61,6 +61,29 @@ def read_labels(path: str, n: int, ids: Sequence[str] | None) -> NDArray[Any]:
         return _objects([None if label.lower() in HOLES else label for label in labels])
 
 
+def read_column(path: str, n: int, *, numbers: bool = False) -> Any:
+    """A value for each row of X: a .npy file as it is, else text, one value per line, of which empty ones are holes.
+
+    numbers: whether the text holds numbers, none missing.
+    """
+    if path.endswith(".npy"):
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:
+            raise ValueError(f"{path} must be a .npy file of numbers or text") from None
+    values = [line.strip() for line in read_lines(path)]
+    if len(values) != n:
+        raise ValueError(f"{path} must hold one value per row of the embeddings, {n}; it has {len(values)} lines")
+    if not numbers:
+        return _objects([value or None for value in values])
+    for line, value in enumerate(values, start=1):
+        try:
+            float(value)
+        except ValueError:
+            raise ValueError(f"{path}, line {line}: it must hold a number; got {value!r}") from None
+    return np.array(values, np.float64)
+
+
 def read_skipped(path: str, n: int, ids: Sequence[str] | None) -> list[int]:
     """Ascending positions of the rows that a file of labels says were skipped and that have no label in it."""
     lines = _csv(path, ",")

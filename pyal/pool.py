@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,11 +21,16 @@ from pyal.arrays import (
     labeled_positions,
     n_jobs_checked,
     row_blocks,
+    vector,
 )
 from pyal.kernels.matrices import normalized
+from pyal.rules import Rules, Upkeep, checked_rules
 
 PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
 METRICS = ("euclidean", "cosine")
+
+# (picked (k,), candidates, m) -> the next picks, m of them, as if the k rows before had been picked in the same call
+NextPicks = Callable[[NDArray[np.int64], NDArray[np.int64], int], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,11 @@ class Inputs:
     proba: Any = None
     features: Any = None
     views: Any = None
+    groups: Any = None
+    max_per_group: int | None = None
+    min_distance: float | None = None
+    class_balance: bool = False
+    weights: Any = None
     metric: str | None = None
     device: Any = None
     n_jobs: int | None = None
@@ -82,7 +92,13 @@ class Inputs:
                 raise ValueError(f"features must have one row per row of X, {n}; got {features.n}")
         if self.views is not None:
             views = tuple(taken_with(view, metric) for view in checked_views(self.views, rows))
-        return Pool(taken_with(rows, metric), known, allowed, labels, proba, features, views, n_jobs, metric)
+        rules = checked_rules(self.groups, self.max_per_group, self.min_distance, self.class_balance, n)
+        if rules is not None and rules.class_balance and proba is None:
+            raise ValueError("class_balance goes by predicted class and needs proba=, which is missing")
+        weights = None if self.weights is None else checked_weights(self.weights, n)
+        return Pool(
+            taken_with(rows, metric), known, allowed, labels, proba, features, views, rules, weights, n_jobs, metric
+        )
 
     def why_no_candidates(self, pool: Pool) -> str:
         """One sentence on why there is nothing to pick."""
@@ -107,6 +123,9 @@ class Pool:
     proba: (N, C) or (T, N, C), on the host, or None.
     features: (N, h), or None.
     views: (N, d) rows of augmented copies, taken as X is; or None.
+    rules: what a batch keeps besides, or None. Who picks a batch sees to it; a strategy for which the rows picked
+        before a row make a difference does better to pick by `in_turn`.
+    weights: (N,) what the rows count, float64 and not negative, or None.
     n_jobs: CPU threads, None for all.
     metric: what X is taken with, "euclidean" or "cosine".
     first_batch: the size of the first batch of the loop that asks, None in a single call.
@@ -121,6 +140,8 @@ class Pool:
     proba: NDArray[Any] | None = None
     features: Matrix | None = None
     views: tuple[Matrix, ...] | None = None
+    rules: Rules | None = None
+    weights: NDArray[np.float64] | None = None
     n_jobs: int | None = None
     metric: str = "euclidean"
     first_batch: int | None = None
@@ -151,6 +172,37 @@ class Pool:
         seen = 0 if self.y is None else len(set(self.y.tolist()))
         return seen if seen > 1 else None
 
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) the column of the largest probability, of the mean over passes; the lowest where several are."""
+        out = np.empty(self.n, np.int64)
+        for part, passes in self.proba_blocks():
+            out[part] = passes.mean(axis=0).argmax(axis=1)
+        return out
+
+    def upkeep(self, batch_size: int) -> Upkeep:
+        """The rules, which are not None, at the beginning of a batch."""
+        assert self.rules is not None
+        predicted = self.predicted if self.rules.class_balance else None
+        return Upkeep(self.rules, self.X, self.candidates, predicted, batch_size, self.n_jobs)
+
+    def in_turn(self, batch_size: int, next_picks: NextPicks, *, ahead: bool = True) -> NDArray[np.int64]:
+        """Greedy picks under the rules, as if a row that breaks one had not been a candidate at that pick.
+
+        There are fewer than batch_size where no candidate is left that keeps the rules. Picks are asked for in one go,
+        and from where they first break a rule asked for again. ahead: whether some are then asked for that may not be
+        taken; False asks for one at a time, for kernels that start afresh when their last picks were not taken.
+        """
+        if self.rules is None:
+            return next_picks(np.empty(0, np.int64), self.candidates, batch_size)
+        upkeep, picked, at_once = self.upkeep(batch_size), np.empty(0, np.int64), batch_size
+        while (left := batch_size - len(picked)) and len(upkeep.candidates):
+            wanted = min(left, at_once, len(upkeep.candidates))
+            taken = upkeep.take(next_picks(picked, upkeep.candidates, wanted))
+            at_once = 1 if not ahead else 2 * wanted if len(taken) == wanted else 2 * len(taken)
+            picked = np.concatenate([picked, taken])
+        return picked
+
     def proba_blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Slices of rows and their probabilities as float64, (T, m, C) with T = 1 for (N, C), a few MB at a time."""
         assert self.proba is not None
@@ -168,6 +220,17 @@ def checked_views(views: Any, X: Matrix) -> tuple[Matrix, ...]:
     for v, view in enumerate(found):
         if (view.n, view.d) != (X.n, X.d):
             raise ValueError(f"views must have the shape of X, {(X.n, X.d)}, each; views[{v}] has {(view.n, view.d)}")
+    return found
+
+
+def checked_weights(weights: Any, n: int) -> NDArray[np.float64]:
+    """(n,) float64 weights; ValueError or TypeError for those that are negative, infinite, NaN or all 0."""
+    found = vector(weights, n, "weights", "iufb", "float64")
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if bad.size:
+        raise ValueError(f"weights must be finite and not negative; got {found[bad[0]]} at {first_few(bad)}")
+    if not found.any():
+        raise ValueError("weights must not be all 0")
     return found
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pyal.arrays import as_numpy, first_few, generator
 from pyal.pool import Inputs, Pool
+from pyal.rules import away_from
 from pyal.strategies.registry import Strategy, list_strategies, resolved
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -56,11 +57,22 @@ def select(
         which are exponentiated.
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
     views: (V, N, d) embeddings of V augmented copies of every image, or a list of them, where a strategy compares them.
+    groups, max_per_group: (N,) numbers or text, such as the patient or video of each row, and how many rows of one
+        group a batch may hold. Holes, as in y, belong to no group.
+    min_distance: a Euclidean distance (not squared) between rows as the strategy takes them. No pick is nearer than
+        that to another pick or to a labelled row.
+    class_balance: True lets a batch hold at most so many rows of one predicted class as are needed to fill it, if all
+        classes give as many. It needs proba.
+    weights: (N,) what the rows count, not negative, for strategies that value rows one by one; the others refuse it.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
         source does; typiclust, supclust, probcover, maxherding and ntkcpl take rows at norm 1, others as they are.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.
+
+    groups, min_distance and class_balance are rules that hold with every strategy. Greedy strategies (coreset,
+    probcover, maxherding, badge, falcun) pick as if a row that breaks a rule had not been a candidate at that pick, the
+    others take their next best. Where fewer rows than batch_size keep the rules, these come back with a UserWarning.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
     Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise.
@@ -144,7 +156,43 @@ def pick(
             stacklevel=3,
         )
     wanted = min(batch_size, available)
-    return _checked_picks(named.function(pool, wanted, rng=rng, **options), named.name, pool, wanted)
+
+    def asked(pool: Pool, wanted: int) -> NDArray[np.int64]:
+        return _checked_picks(named.function(pool, wanted, rng=rng, **options), named.name, pool, wanted)
+
+    if pool.rules is None:
+        return asked(pool, wanted)
+    picks = _under_rules(pool, wanted, asked)
+    if len(picks) < wanted:
+        warnings.warn(
+            f"the rules leave {len(picks)} rows to pick, fewer than batch_size={batch_size}; these are returned",
+            UserWarning,
+            stacklevel=3,
+        )
+    return picks
+
+
+def _under_rules(pool: Pool, batch_size: int, asked: Callable[[Pool, int], NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Picks that keep the pool's rules; of a strategy that does not see to it, the next best stand in for the others.
+
+    These are what it picks out of the candidates that are left, as if nothing had been picked before.
+    """
+    rules = pool.rules
+    assert rules is not None
+    away = away_from(pool.labeled, rules, pool.X, pool.candidates, n_jobs=pool.n_jobs)
+    if not len(away):
+        raise ValueError(
+            f"min_distance={rules.min_distance:g} leaves no row to pick: all {len(pool.candidates)} candidates lie "
+            "closer than that to a labelled row"
+        )
+    pool = dataclasses.replace(pool, candidates=away)
+    batch_size = min(batch_size, len(away))
+    upkeep = pool.upkeep(batch_size)
+    picks = upkeep.take(asked(pool, batch_size), skip=True)
+    while (left := batch_size - len(picks)) and len(upkeep.candidates):
+        rest = dataclasses.replace(pool, candidates=upkeep.candidates, rules=None)
+        picks = np.concatenate([picks, upkeep.take(asked(rest, min(left, rest.candidates.size)), skip=True)])
+    return picks
 
 
 def _batch_size(batch_size: Any) -> int:
@@ -166,12 +214,12 @@ def _checked_picks(picks: Any, name: str, pool: Pool, wanted: int) -> NDArray[np
         raise TypeError(
             f"strategy {name!r} must return 1-D integer positions; it returned shape {array.shape}, dtype {array.dtype}"
         )
-    if len(array) != wanted:
+    if len(array) != wanted and (pool.rules is None or len(array) > wanted):  # under rules there may be no more
         raise ValueError(f"strategy {name!r} must return {wanted} positions; it returned {len(array)}")
     outside = array[(array < 0) | (array >= pool.n)]
     wrong = outside if outside.size else array[~pool.is_candidate[array]]
     if wrong.size:
         raise ValueError(f"strategy {name!r} must return candidates; it returned {first_few(wrong)}")
-    if len(np.unique(array)) != wanted:
+    if len(np.unique(array)) != len(array):
         raise ValueError(f"strategy {name!r} must return distinct positions; it returned some more than once")
     return array.astype(np.int64)

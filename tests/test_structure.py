@@ -21,6 +21,7 @@ TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "R
 LAYERS = """
 files arrays
 kernels
+rules
 pool heads metrics
 strategies
 selection distributed

@@ -23,6 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--proba", metavar="NPY", help="class probabilities, (N, C) or (T, N, C)")
     parser.add_argument("--features", metavar="NPY", help="activations of the current classifier, (N, h)")
     parser.add_argument(
+        "--views", metavar="NPY", nargs="+", help="embeddings of augmented copies, a file of (N, d) for each"
+    )
+    parser.add_argument("--groups", metavar="FILE", help="the group of each row: .npy, or text with one per line")
+    parser.add_argument("--max-per-group", type=int, metavar="K", help="how many rows of one group the batch may hold")
+    parser.add_argument("--min-distance", type=float, metavar="D", help="no pick is nearer to a pick or a labelled row")
+    parser.add_argument(
+        "--class-balance", action="store_true", help="predicted classes share the batch evenly (needs --proba)"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="what each row counts: .npy, or text with a number per line")
+    parser.add_argument(
         "--metric",
         choices=("euclidean", "cosine"),
         help="cosine takes the rows at norm 1 (default: as the strategy's source does)",
@@ -59,6 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
         "strategy": entry.name,
         "proba": arguments.proba,
         "features": arguments.features,
+        "views": arguments.views,
+        "groups": None if arguments.groups is None else files.read_column(arguments.groups, X.n),
+        "max_per_group": arguments.max_per_group,
+        "min_distance": arguments.min_distance,
+        "class_balance": arguments.class_balance,
+        "weights": None if arguments.weights is None else files.read_column(arguments.weights, X.n, numbers=True),
         "metric": arguments.metric,
         "device": arguments.device,
         "n_jobs": arguments.n_jobs,

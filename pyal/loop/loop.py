@@ -44,6 +44,8 @@ class Loop:
         in each round. None, or fewer than the batch: all.
     initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba. None:
         such a round is an error.
+    views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.select`, for every batch of its own.
+        class_balance holds from the round in which labels of two classes are known.
     random_state: None, an int, a Generator or a RandomState.
     device, n_jobs: as in `pyal.select`.
     workdir: a folder that keeps the loop, see below.
@@ -83,6 +85,12 @@ class Loop:
         candidates: Any = None,
         subset: int | str | None = None,
         initial: str | Callable[..., Any] | None = None,
+        views: Any = None,
+        groups: Any = None,
+        max_per_group: int | None = None,
+        min_distance: float | None = None,
+        class_balance: bool = False,
+        weights: Any = None,
         random_state: Any = None,
         device: Any = None,
         n_jobs: int | None = None,
@@ -104,6 +112,12 @@ class Loop:
             candidates=candidates,
             subset=subset,
             initial=initial,
+            views=views,
+            groups=groups,
+            max_per_group=max_per_group,
+            min_distance=min_distance,
+            class_balance=class_balance,
+            weights=weights,
             random_state=random_state,
             device=device,
             n_jobs=n_jobs,
@@ -139,6 +153,7 @@ class Loop:
         X: Any = None,
         estimator: Any = None,
         test: Any = None,
+        views: Any = None,
         device: Any = None,
         n_jobs: int | None = None,
     ) -> Loop:
@@ -147,8 +162,8 @@ class Loop:
         It picks what a loop would pick that was never interrupted.
 
         workdir: the folder.
-        X, estimator, test: to be passed again where they were given as arrays, or cannot be made from an import path
-            and plain parameters.
+        X, estimator, test, views: to be passed again where they were given as arrays, or cannot be made from an import
+            path and plain parameters.
         device, n_jobs: others than before. None: as before.
 
         Raises FileNotFoundError where there is no loop, and BlockingIOError where another process has it. Raises
@@ -158,7 +173,8 @@ class Loop:
         """
         journal, mark, records = open_journal(os.path.abspath(workdir))
         try:
-            given = {"X": X, "estimator": estimator, "test": test, "device": device, "n_jobs": n_jobs}
+            given = {"X": X, "estimator": estimator, "test": test, "views": views}
+            given |= {"device": device, "n_jobs": n_jobs}
             loop = cls.of(setup_from_record(records[0], **given))
             loop._now = replay(records), mark
             loop._journal = journal

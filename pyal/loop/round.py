@@ -46,8 +46,11 @@ class Rounds:
         stage, batch_size = self._in_force(state)
         subset_rng, _, select_rng, _ = _generators(setup.seed, state.round)
         candidates = self._candidates(state, batch_size, subset_rng)
-        with_model = bool(stage.needs_model(len(state.labels))) or (
-            not isinstance(stage.strategy, str) and state.n_classes > 1
+        rules = setup.rules_for(state.n_classes)
+        with_model = (
+            bool(stage.needs_model(len(state.labels)))
+            or (not isinstance(stage.strategy, str) and state.n_classes > 1)
+            or (rules is not None and rules.class_balance)
         )
         fit = self._fitted(state) if with_model or setup.test is not None else None
         seconds = {} if fit is None else dict(fit.seconds)
@@ -61,9 +64,21 @@ class Rounds:
         started = time.perf_counter()
         labeled, y = self._labeled(state)
         metric = stage.metric(setup.metric)
-        X = setup.seen[metric]
-        first = setup.batch_sizes[0].batch_size
-        pool = Pool(X, labeled, candidates, y, proba, features, None, setup.n_jobs, metric, first, self.carried)
+        pool = Pool(
+            setup.seen[metric],
+            labeled,
+            candidates,
+            y,
+            proba,
+            features,
+            setup.views_seen[metric] if setup.views else None,
+            rules,
+            setup.weights,
+            setup.n_jobs,
+            metric,
+            setup.batch_sizes[0].batch_size,
+            self.carried,
+        )
         batch = pick(pool, stage.strategy, batch_size, rng=select_rng, options=stage.options)
         seconds["select"] = time.perf_counter() - started
         return self._record(state, fit, seconds, stage.name, batch.tolist())

@@ -38,6 +38,11 @@ class Stage:
         """Whether it needs the probabilities of several passes."""
         return isinstance(self.strategy, str) and find(self.strategy).passes
 
+    def check_weighs(self) -> None:
+        """ValueError where it cannot use weights; a callable is taken to."""
+        if isinstance(self.strategy, str):
+            find(self.strategy).check_weighs()
+
     def needs(self, n_labeled: int) -> tuple[str, ...]:
         """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
         if not isinstance(self.strategy, str):

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from pyal.arrays import (
 from pyal.loop.journal import FORMAT
 from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
 from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule, subset_checked
-from pyal.pool import metric_checked, taken_with
+from pyal.pool import checked_views, checked_weights, metric_checked, taken_with
+from pyal.rules import Rules, checked_rules
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,25 @@ class Setup:
     classes: list[Any] | None = None
     test: HeldOut | Callable[[Any], Any] | None = None
     ids: list[Any] | None = None
+    views: tuple[Matrix, ...] = ()
+    rules: Rules | None = None
+    weights: NDArray[np.float64] | None = None
     seed: int = 0
     device: str | None = None
     n_jobs: int | None = None
     X_path: str | None = None
     test_path: str | None = None
+    views_path: tuple[str | None, ...] = ()
+
+    @cached_property
+    def views_seen(self) -> dict[str, tuple[Matrix, ...]]:
+        """The views as strategies see them, by metric."""
+        return {metric: tuple(_with_norms(taken_with(view, metric)) for view in self.views) for metric in self.seen}
+
+    def rules_for(self, n_classes: int) -> Rules | None:
+        """The rules of a round in which labels of so many classes are known: none is predicted with fewer than two."""
+        rules = self.rules
+        return rules if rules is None or n_classes > 1 else rules.without_classes()
 
     def __post_init__(self) -> None:
         """ValueError for parts that do not go together."""
@@ -69,6 +85,11 @@ class Setup:
             raise ValueError("test needs estimator=, which is missing")
         if isinstance(self.test, HeldOut) and not isinstance(self.learner, EstimatorLearner):
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
+        if self.rules is not None and self.rules.class_balance and self.learner is None:
+            raise ValueError("class_balance goes by predicted class and needs estimator=, which is missing")
+        if self.weights is not None:
+            for one in (*self.stages, *([] if self.initial is None else [self.initial])):
+                one.check_weighs()
         if self.initial is not None and self.initial.needs_model(1):
             raise ValueError(f"initial must be a strategy that needs no proba; {self.initial.name!r} does")
 
@@ -95,6 +116,11 @@ class Setup:
             "initial": None if self.initial is None else _stage_record(self.initial)[0],
             "candidates": None if self.allowed is None else np.flatnonzero(self.allowed).tolist(),
             "test": tested,
+            "views": [
+                {**fingerprint(view), "path": path} for view, path in zip(self.views, self.views_path, strict=True)
+            ],
+            "rules": None if self.rules is None else self.rules.record(),
+            "weights": None if self.weights is None else self.weights.tolist(),
             "random_state": self.seed,
             **{name: getattr(self, name) for name in _AS_THEY_ARE},
         }
@@ -118,6 +144,12 @@ def checked_setup(
     candidates: Any = None,
     subset: Any = None,
     initial: Any = None,
+    views: Any = None,
+    groups: Any = None,
+    max_per_group: Any = None,
+    min_distance: Any = None,
+    class_balance: Any = False,
+    weights: Any = None,
     random_state: Any = None,
     device: Any = None,
     n_jobs: Any = None,
@@ -147,11 +179,15 @@ def checked_setup(
         classes=None if classes is None else distinct(classes, "classes"),
         test=_test(test, rows),
         ids=None if ids is None else _ids(ids, rows.n),
+        views=() if views is None else checked_views(views, rows),
+        rules=checked_rules(groups, max_per_group, min_distance, class_balance, rows.n),
+        weights=None if weights is None else checked_weights(weights, rows.n),
         seed=_seed(random_state),
         device=None if device is None else str(device),
         n_jobs=n_jobs_checked(n_jobs),
         X_path=_path(X),
         test_path=_path(test[0]) if isinstance(test, (tuple, list)) else None,
+        views_path=() if views is None else tuple(_path(view) for view in views),
     )
 
 
@@ -161,7 +197,7 @@ def _with_norms(rows: Matrix) -> Matrix:
 
 
 def setup_from_record(
-    kept: Mapping[str, Any], *, X: Any, estimator: Any, test: Any, device: Any, n_jobs: int | None
+    kept: Mapping[str, Any], *, X: Any, estimator: Any, test: Any, views: Any, device: Any, n_jobs: int | None
 ) -> Setup:
     """The Setup that a journal's first record was made from; what is not None stands for what is not found again.
 
@@ -174,6 +210,9 @@ def setup_from_record(
     if test is None and tested is not None:
         test = _callable(tested["callable"], "test") if "callable" in tested else None
         test = (_found(tested["path"], "X_test", "test"), tested["y"]) if test is None else test
+    seen = kept.get("views", [])  # of a journal that was begun before there were any, none
+    if views is None and seen:
+        views = [_found(view["path"], f"views[{v}]", "views") for v, view in enumerate(seen)]
     as_kept = {name: kept[name] for name in (*_AS_THEY_ARE, "batch_size", "candidates", "random_state")}
     setup = checked_setup(
         X,
@@ -182,6 +221,9 @@ def setup_from_record(
         options={},
         test=test,
         initial=None if kept["initial"] is None else _strategy(kept["initial"]),
+        views=views,
+        weights=kept.get("weights"),
+        **(kept.get("rules") or {}),
         **{**as_kept, **{k: v for k, v in {"device": device, "n_jobs": n_jobs}.items() if v is not None}},
     )
     _check_same(kept, setup.record())
@@ -189,8 +231,14 @@ def setup_from_record(
 
 
 def _check_same(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in ("X", "test", "estimator"):
-        before, after = kept[name] or {}, now[name] or {}
+    views = [(f"views[{v}]", view) for v, view in enumerate(now["views"])]
+    if len(views) != len(kept.get("views", [])):
+        raise ValueError(
+            f"views is not what this loop started with: {len(kept.get('views', []))} views, not {len(views)}"
+        )
+    told = {**kept, **{f"views[{v}]": view for v, view in enumerate(kept.get("views", []))}}
+    for name, found in [*((name, now[name]) for name in ("X", "test", "estimator")), *views]:
+        before, after = told[name] or {}, found or {}
         for key in (*before, *(key for key in after if key not in before)):
             if key != "path" and not _same(before.get(key), after.get(key)):
                 raise ValueError(f"{name} is not what this loop started with: {_difference(key, before, after)}")

@@ -4,13 +4,14 @@
     initial = 20
     batch_sizes = [[10, 100], [50, 500]]       # 10 until 100 labels, then 50 until 500; or 10, or [30, 50, 100]
     workdir = "runs/first"                     # resumable, and what pyal plot reads
-    # budget, subset, metric, device, n_jobs
+    # budget, subset, metric, max_per_group, min_distance, class_balance, device, n_jobs
 
     [data]
     X = "train.npy"                            # (N, d)
     y = "train_labels.npy"                     # (N,), none missing
     X_test = "test.npy"
     y_test = "test_labels.npy"
+    # groups = "patients.npy", weights = "weights.npy", views = ["flipped.npy", "sharpened.npy"]
 
     [estimator]
     class = "sklearn.linear_model.LogisticRegression"   # where Python imports it from
@@ -40,7 +41,12 @@ from numpy.typing import NDArray
 
 DATA = ("X", "y", "X_test", "y_test")
 NEEDED = ("data", "estimator", "strategies")
-KEYS = (*NEEDED, "seeds", "batch_sizes", "budget", "initial", "subset", "metric", "device", "n_jobs", "workdir")
+ALSO = ("groups", "weights", "views")
+KEYS = (
+    *NEEDED,
+    *("seeds", "batch_sizes", "budget", "initial", "subset", "metric", "max_per_group", "min_distance"),
+    *("class_balance", "device", "n_jobs", "workdir"),
+)
 
 
 def read(path: str) -> dict[str, Any]:
@@ -49,7 +55,7 @@ def read(path: str) -> dict[str, Any]:
     _check_keys(path, "", found, KEYS, NEEDED)
     folder = os.path.dirname(os.path.abspath(path))
     data = _table(path, found.pop("data"), "data")
-    _check_keys(path, "data.", data, DATA, DATA)
+    _check_keys(path, "data.", data, (*DATA, *ALSO), DATA)
     files = {name: os.path.join(folder, _text(path, data[name], f"data.{name}")) for name in DATA}
     estimator = _estimator(path, _table(path, found.pop("estimator"), "estimator"))
     if "workdir" in found:
@@ -57,6 +63,13 @@ def read(path: str) -> dict[str, Any]:
     if isinstance(found["strategies"], dict):
         found["strategies"] = {name: _strategy(value) for name, value in found["strategies"].items()}
     y, y_test = (_labels(files[name]) for name in ("y", "y_test"))
+    for name in ("groups", "weights"):
+        if name in data:
+            found[name] = _labels(os.path.join(folder, _text(path, data[name], f"data.{name}")))
+    if "views" in data:
+        if not isinstance(data["views"], list):
+            raise TypeError(f"{path}: data.views must be a list of files; got {data['views']!r}")
+        found["views"] = [os.path.join(folder, _text(path, view, "data.views")) for view in data["views"]]
     return {**found, "X": files["X"], "y": y, "test": (files["X_test"], y_test), "estimator": estimator}
 
 

@@ -25,6 +25,12 @@ def simulate(
     initial: int | None = None,
     subset: int | str | None = None,
     metric: str | None = None,
+    views: Any = None,
+    groups: Any = None,
+    max_per_group: int | None = None,
+    min_distance: float | None = None,
+    class_balance: bool = False,
+    weights: Any = None,
     device: Any = None,
     n_jobs: int | None = 1,
     workdir: Any = None,
@@ -46,6 +52,8 @@ def simulate(
         a list of integers is its own and refuses it.
     initial: how many random labels all start from. None: strategies pick from the first on.
     subset: as in `pyal.Loop`.
+    views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.Loop`, for all strategies alike, the
+        control too.
     metric: for strategies that are not given their own. None: for each as its source does.
     device: as in `pyal.select`.
     n_jobs: how many runs at a time, -1 for one per CPU. Each is a process of its own (a thread, where X is on a GPU)
@@ -78,6 +86,12 @@ def simulate(
         subset=subset,
         metric=metric,
         device=device,
+        views=views,
+        groups=groups,
+        max_per_group=max_per_group,
+        min_distance=min_distance,
+        class_balance=class_balance,
+        weights=weights,
     )
     jobs = n_jobs_checked(n_jobs)
     return _together(plan, None if workdir is None else opened_workdir(workdir, plan), jobs)

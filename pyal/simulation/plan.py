@@ -78,8 +78,12 @@ def checked_plan(
     subset: int | str | None,
     metric: str | None,
     device: Any,
+    **composed: Any,
 ) -> Plan:
-    """The Plan of these arguments of `pyal.simulate`; ValueError or TypeError for those that are refused."""
+    """The Plan of these arguments of `pyal.simulate`; ValueError or TypeError for those that are refused.
+
+    composed: views, weights and the rules, which all strategies are given.
+    """
     rows = kernels.checked_matrix(X, "X", device=device)
     labels = _complete_labels(y, rows.n)
     named = _named_strategies(strategies)
@@ -106,6 +110,7 @@ def checked_plan(
             metric=own,
             subset=subset,
             initial=CONTROL,
+            **composed,
         )
         _check_lasts(name, setup, targets[-1], sizes[-1])
         tested, setups[name] = setup.test, setup

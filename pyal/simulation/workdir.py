@@ -79,6 +79,9 @@ def _shared(plan: Plan) -> dict[str, Any]:
         "initial": plan.initial,
         "batch_sizes": plan.batch_sizes,
         "subset": shared.subset,
+        **({"views": [fingerprint(view) for view in shared.views]} if shared.views else {}),
+        **({} if shared.rules is None else {"rules": shared.rules.record()}),
+        **({} if shared.weights is None else {"weights": shared.weights.tolist()}),
     }
 
 

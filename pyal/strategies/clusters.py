@@ -154,7 +154,10 @@ def _round_robin(
     squared: bool,
     choose: Chooser,
 ) -> NDArray[np.int64]:
-    """One pick per cluster and round. A round's picks do not depend on each other, so that it is scored as a whole."""
+    """One pick per cluster and round. A round is scored as a whole: its picks bear on each other by the rules alone.
+
+    Under rules a cluster's pick is the best of its rows that keeps them.
+    """
     if int(k_nn) < 1:
         raise ValueError(f"k_nn must be at least 1; got {k_nn!r}")
     sizes = np.bincount(assignment)
@@ -163,19 +166,24 @@ def _round_robin(
     large = sizes[order] > min_cluster_size
     waves = [order[large], order[~large]] if large.any() else [order]
     groups = np.where(pool.is_candidate, assignment, -1)
+    upkeep = None if pool.rules is None else pool.upkeep(batch_size)
     picks: list[int] = []
     for wave in waves:
         left = np.bincount(groups[groups >= 0], minlength=len(sizes))
         while len(picks) < batch_size and left[wave].any():
             visited = wave[left[wave] > 0][: batch_size - len(picks)]
-            chosen = _best_of_each(pool, groups, visited, left, int(k_nn), squared, choose)
-            picks += chosen.tolist()
-            groups[chosen] = -1
-            left[visited] -= 1
+            ranked = _ranked(pool, groups, visited, left, int(k_nn), squared, choose)
+            for cluster, rows in zip(visited.tolist(), ranked, strict=True):
+                best = rows[:1] if upkeep is None else rows[np.isin(rows, upkeep.candidates)][:1]
+                if len(best) and upkeep is not None:
+                    upkeep.take(best)
+                picks += best.tolist()
+                groups[best if len(best) else rows] = -1  # a cluster whose rows all break a rule is used up
+                left[cluster] -= len(best) or left[cluster]
     return np.array(picks, np.int64)
 
 
-def _best_of_each(
+def _ranked(
     pool: Pool,
     groups: NDArray[np.int64],
     visited: NDArray[np.int64],
@@ -183,8 +191,8 @@ def _best_of_each(
     k_nn: int,
     squared: bool,
     choose: Chooser,
-) -> NDArray[np.int64]:
-    """The row of the largest score in each visited cluster, in the order of `visited`, ties to the lowest position."""
+) -> list[NDArray[np.int64]]:
+    """Of each visited cluster, in the order of `visited`, the rows left: best score first, then by position."""
     k_of = np.zeros(len(left) + 1, np.int64)  # the last entry stands for group -1
     k_of[visited] = np.clip(left[visited] // 2, 1, k_nn)
     k_of_row = k_of[groups]
@@ -199,5 +207,5 @@ def _best_of_each(
     score = choose(active, typical)
     members = np.flatnonzero(active >= 0)
     ordered = members[np.lexsort((-score[members], active[members]))]
-    first = np.searchsorted(active[ordered], visited)
-    return ordered[first]
+    begin = np.searchsorted(active[ordered], visited)
+    return [ordered[first : first + left[cluster]] for first, cluster in zip(begin, visited, strict=True)]

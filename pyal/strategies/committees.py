@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pyal.pool import Pool
 from pyal.strategies.registry import strategy
-from pyal.strategies.scores import largest, score_strategy
+from pyal.strategies.scores import TINY, drawn, score_strategy
 from pyal.strategies.uncertainty import entropies
 
 Scored = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (T, m, C) -> (m,)
@@ -81,23 +81,21 @@ def mean_std(pool: Pool) -> NDArray[np.float64]:
     return _scores(pool, "mean_std", lambda p: p.std(axis=0).mean(axis=-1))
 
 
-@strategy("powerbald", needs=("proba",), passes=True, citation="Kirsch et al. 2023, arXiv:2106.12059")
+@strategy("powerbald", needs=("proba",), passes=True, weighs=True, citation="Kirsch et al. 2023, arXiv:2106.12059")
 def powerbald(pool: Pool, batch_size: int, *, rng: np.random.Generator, beta: float = 1.0) -> NDArray[np.int64]:
     """Draws rows with probabilities proportional to a power of their BALD score, without replacement.
 
     It takes the batch_size largest beta log(BALD) + Gumbel noise, so that the batch is not all of one kind. Rows whose
-    score is 0 are drawn after all others.
+    score is 0 are drawn after all others. Weights multiply the power.
 
     beta: the power, above 0. A large one is BALD itself.
     """
     if not 0 < beta < np.inf:
         raise ValueError(f"beta must be a positive power; got {beta!r}")
-    scores = np.maximum(
-        _information(pool, "powerbald"), np.finfo(np.float64).tiny
-    )  # 1e-308: far below what rounding leaves
-    noisy = np.full(pool.n, -np.inf)
-    noisy[pool.candidates] = beta * np.log(scores[pool.candidates]) + rng.gumbel(size=len(pool.candidates))
-    return largest(pool, batch_size, noisy)
+    log_values = beta * np.log(np.maximum(_information(pool, "powerbald"), TINY))
+    if pool.weights is not None:
+        log_values += np.log(np.maximum(pool.weights, TINY))
+    return drawn(pool, batch_size, log_values, rng)
 
 
 def _information(pool: Pool, name: str) -> NDArray[np.float64]:

@@ -51,16 +51,21 @@ def coreset(
         start = int(rng.choice(pool.candidates))
     elif not len(pool.labeled) and first == "norm":
         start = int(pool.candidates[np.argmax(pool.sqnorms[pool.candidates])])
-    picks, _ = kernels.k_center_greedy(
-        X,
-        batch_size,
-        covered_by=pool.labeled,
-        candidates=pool.candidates,
-        start=start,
-        carried=carried,
-        n_jobs=pool.n_jobs,
-    )
-    return as_numpy(picks, "positions")
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        covered = np.union1d(pool.labeled, picked)
+        picks, _ = kernels.k_center_greedy(
+            X,
+            wanted,
+            covered_by=covered,
+            candidates=candidates,
+            start=None if len(covered) else start,
+            carried=carried,
+            n_jobs=pool.n_jobs,
+        )
+        return as_numpy(picks, "positions")
+
+    return pool.in_turn(batch_size, next_picks)
 
 
 @strategy("probcover", memory="O(N + classes d)", metric="cosine", citation="Yehuda et al. 2022, arXiv:2205.11320")
@@ -103,30 +108,45 @@ def probcover(
     if int(top) < 1:
         raise ValueError(f"top must be at least 1; got {top!r}")
     radius = _radius(pool, batch_size, delta, coverage, alpha, n_classes)
-    if top == 1:
+    carried, gained = _carried(pool, "probcover"), []
+
+    def by_gain(covered: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
         positions, gains = kernels.ball_cover(
             pool.X,
-            batch_size,
+            wanted,
             radius,
-            covered_by=pool.labeled,
-            candidates=pool.candidates,
-            carried=_carried(pool, "probcover"),
+            covered_by=covered,
+            candidates=candidates,
+            carried=carried,
             n_jobs=pool.n_jobs,
         )
         rows = as_numpy(gains, "gains")
-        _warn_where_alike(pool, "probcover", "delta", radius, rows)
-        _warn_where_empty(pool, radius, rows)
-        picks = as_numpy(positions, "positions")[rows > 0]
-    else:
-        picks = _cover_from_top(pool, batch_size, radius, int(top), rng)
-    left = np.setdiff1d(pool.candidates, picks)
-    missing = batch_size - len(picks)
-    rest = left[:missing] if exhausted == "lowest" else rng.choice(left, missing, replace=False)
-    return np.concatenate([picks, rest])
+        gained.append(rows)
+        return as_numpy(positions, "positions")[rows > 0]
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        covered = np.union1d(pool.labeled, picked)
+        if top == 1:
+            picks = by_gain(covered, candidates, wanted)
+        else:
+            picks = _cover_from_top(pool, covered, candidates, wanted, radius, int(top), rng)
+        left, missing = np.setdiff1d(candidates, picks), wanted - len(picks)
+        rest = left[:missing] if exhausted == "lowest" else rng.choice(left, missing, replace=False)
+        return np.concatenate([picks, rest])
+
+    found = pool.in_turn(batch_size, next_picks, ahead=False)
+    if len(gained) == 1:
+        _warn_where_alike(pool, "probcover", "delta", radius, gained[0])
+        _warn_where_empty(pool, radius, gained[0])
+    return found
 
 
 @strategy(
-    "maxherding", aliases=("max_herding",), metric="cosine", citation="Bae, Noh & Sutherland 2024, arXiv:2407.12212"
+    "maxherding",
+    aliases=("max_herding",),
+    metric="cosine",
+    weighs=True,
+    citation="Bae, Noh & Sutherland 2024, arXiv:2407.12212",
 )
 def maxherding(
     pool: Pool,
@@ -137,8 +157,9 @@ def maxherding(
 ) -> NDArray[np.int64]:
     """Picks the rows that raise the kernel coverage of the pool most.
 
-    The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row. The kernel is
-    exp(-(distance / bandwidth)^2) of the Euclidean distance, without a factor 2.
+    The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row, each times
+    its weight where weights are given. The kernel is exp(-(distance / bandwidth)^2) of the Euclidean distance, without
+    a factor 2.
 
     bandwidth: a distance. None takes 1, the authors' choice, for rows at norm 1 (metric="cosine"). For rows as they are
         it takes the root of the mean squared distance of a row to the mean of all, which is 1 where rows of norm 1 are
@@ -150,22 +171,34 @@ def maxherding(
     if bandwidth is not None and not 0 < bandwidth < np.inf:
         raise ValueError(f"bandwidth must be a positive distance; got {bandwidth!r}")
     h = float(bandwidth) if bandwidth is not None else 1.0 if pool.metric == "cosine" else _spread(pool) or 1.0
-    picks, gains = kernels.herding(
-        pool.X,
-        batch_size,
-        bandwidth=h,
-        covered_by=pool.labeled,
-        candidates=pool.candidates,
-        carried=_carried(pool, "maxherding"),
-        n_jobs=pool.n_jobs,
-    )
-    _warn_where_alike(pool, "maxherding", "bandwidth", h, as_numpy(gains, "gains") * pool.n)
-    return as_numpy(picks, "positions")
+    carried, gained = _carried(pool, "maxherding"), []
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        picks, gains = kernels.herding(
+            pool.X,
+            wanted,
+            bandwidth=h,
+            weights=pool.weights,
+            covered_by=np.union1d(pool.labeled, picked),
+            candidates=candidates,
+            carried=carried,
+            n_jobs=pool.n_jobs,
+        )
+        gained.append(as_numpy(gains, "gains") * pool.n)
+        return as_numpy(picks, "positions")
+
+    found = pool.in_turn(batch_size, next_picks, ahead=False)
+    if len(gained) == 1 and pool.weights is None:
+        _warn_where_alike(pool, "maxherding", "bandwidth", h, gained[0])
+    return found
 
 
 def _carried(pool: Pool, name: str) -> kernels.Carried | None:
-    """What the kernel of a strategy carries from round to round; None in a single call."""
-    return None if pool.carried is None else pool.carried.setdefault(name, kernels.Carried())
+    """What the kernel of a strategy carries from round to round, or from pick to pick under rules; None in one call."""
+    if pool.carried is None:
+        return None if pool.rules is None else kernels.Carried()
+    known: kernels.Carried = pool.carried.setdefault(name, kernels.Carried())
+    return known
 
 
 def _spread(pool: Pool) -> float:
@@ -267,13 +300,19 @@ def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
 
 
 def _cover_from_top(
-    pool: Pool, batch_size: int, radius: float, top: int, rng: np.random.Generator
+    pool: Pool,
+    covered_by: NDArray[np.int64],
+    candidates: NDArray[np.int64],
+    batch_size: int,
+    radius: float,
+    top: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Picks drawn uniformly from the `top` candidates of the largest gains, until nothing new can be covered."""
     picks: list[int] = []
     while len(picks) < batch_size:
-        covered = np.union1d(pool.labeled, np.array(picks, np.int64))
-        left = np.setdiff1d(pool.candidates, picks)
+        covered = np.union1d(covered_by, np.array(picks, np.int64))
+        left = np.setdiff1d(candidates, picks)
         best: list[int] = []
         while len(best) < min(top, len(left)):
             position, gain = kernels.ball_cover(

@@ -94,7 +94,7 @@ def ntkcpl(
     if len(pool.labeled):
         assert pool.proba is not None
         b0 = max(b0, pool.proba.shape[-1]) if initial_clusters is None else b0
-        known, predicted = np.full(pool.n, -1), _predicted(pool)
+        known, predicted = np.full(pool.n, -1), pool.predicted
         known[pool.labeled] = _class_columns(pool)
     rows = np.sort(np.concatenate([pool.labeled, some]))
     target = cluster_pseudo_labels(
@@ -257,14 +257,6 @@ def _model(
 
 def _ridge(R: Matrix, t: float | None) -> float:
     return mean_ridge(R) if t is None else max(1 / float(t), mean_ridge(R))
-
-
-def _predicted(pool: Pool) -> NDArray[np.int64]:
-    """(N,) column of the largest mean probability."""
-    out = np.empty(pool.n, np.int64)
-    for part, passes in pool.proba_blocks():
-        out[part] = passes.mean(axis=0).argmax(axis=1)
-    return out
 
 
 def _class_numbers(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

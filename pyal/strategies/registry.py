@@ -20,7 +20,7 @@ class Strategy:
     needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. needs_with:
     (option, value, argument), once rows are labelled and the option has that value. memory: extra memory per call.
     citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
-    the proba of several passes or members, (T, N, C).
+    the proba of several passes or members, (T, N, C). weighs: it values rows one by one, and weights= count there.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Strategy:
     citation: str = ""
     metric: str = "euclidean"
     passes: bool = False
+    weighs: bool = False
 
     @property
     def family(self) -> str:
@@ -46,10 +47,20 @@ class Strategy:
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 
     def check_needs(self, given: Any) -> None:
-        """ValueError for an input that it cannot do without and that is None in `given`, a Pool or its Inputs."""
+        """ValueError for an input that it cannot do without, or cannot use, in `given`: a Pool or its Inputs."""
         for need in self.needs:
             if getattr(given, need) is None:
                 raise ValueError(f"strategy {self.name!r} needs {need}=, which is missing")
+        if given.weights is not None:
+            self.check_weighs()
+
+    def check_weighs(self) -> None:
+        """ValueError where it cannot use weights."""
+        if not self.weighs:
+            have = ", ".join(s.name for s in list_strategies() if s.weighs)
+            raise ValueError(
+                f"strategy {self.name!r} cannot use weights=: it does not value rows one by one; {have} do"
+            )
 
     def check_needs_once_labeled(self, given: Any, options: Mapping[str, Any]) -> None:
         """The same of what it needs once rows are labelled, with these options."""
@@ -98,6 +109,7 @@ def strategy(
     citation: str = "",
     metric: str = "euclidean",
     passes: bool = False,
+    weighs: bool = False,
     scores: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Registers the decorated function `f(pool, batch_size, *, rng, **options)` under `name`; returns it unchanged.
@@ -112,7 +124,18 @@ def strategy(
 
     def register(function: Function) -> Function:
         entry = Strategy(
-            name, function, scores, aliases, needs, needs_once_labeled, needs_with, memory, citation, metric, passes
+            name,
+            function,
+            scores,
+            aliases,
+            needs,
+            needs_once_labeled,
+            needs_with,
+            memory,
+            citation,
+            metric,
+            passes,
+            weighs,
         )
         for word in (name, *aliases):
             for other in _registered.values():
@@ -154,7 +177,7 @@ def resolved(strategy: Any, options: Mapping[str, Any]) -> Strategy:
     elif isinstance(strategy, Strategy):
         found = strategy
     elif callable(strategy):
-        found = Strategy(getattr(strategy, "__name__", type(strategy).__name__), strategy)
+        found = Strategy(getattr(strategy, "__name__", type(strategy).__name__), strategy, weighs=True)
     else:
         raise TypeError(
             f"strategy must be a name or a callable f(pool, batch_size, *, rng, **options); "

@@ -28,7 +28,7 @@ def least_confidence(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.floa
     return _scores(pool, aggregate, lambda p: 1 - p.max(axis=-1))
 
 
-@score_strategy("margin", needs=("proba",), citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
+@score_strategy("margin", floor=-1.0, needs=("proba",), citation="Scheffer, Decomain & Wrobel 2001 (IDA)")
 def margin(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     """Picks the rows whose two most probable classes lie closest together.
 
@@ -57,13 +57,14 @@ def entropy(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     return _scores(pool, aggregate, entropies)
 
 
-@strategy("falcun", needs=("proba",), memory="O(N C)", citation="Gilhuber et al. 2022 (FALCUN)")
+@strategy("falcun", needs=("proba",), weighs=True, memory="O(N C)", citation="Gilhuber et al. 2022 (FALCUN)")
 def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: float = 10.0) -> NDArray[np.int64]:
     """Draws uncertain rows whose class probabilities differ from each other.
 
     Row i begins with d_i = 1 - (p_(1) - p_(2)). Each pick is drawn with a probability proportional to d_i^gamma, and
     then d_i becomes at most the sum over the classes of |p_i - p| to the pick, which is 0 at the pick itself. Where all
-    d_i are 0, rows are drawn uniformly. p is the mean over the T passes of a (T, N, C) proba. X plays no part.
+    d_i are 0, rows are drawn uniformly. p is the mean over the T passes of a (T, N, C) proba. X plays no part. Weights
+    multiply d_i^gamma.
 
     gamma: how sharply large d_i are preferred, above 0; 10 is the authors'.
     """
@@ -73,21 +74,42 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
     p = np.empty((pool.n, pool.proba.shape[-1]))
     for part, passes in pool.proba_blocks():
         p[part] = passes.mean(axis=0)
-    p = p[pool.candidates]
     two = np.partition(p, -2, axis=-1)[:, -2:]
-    d, left = 1 - (two[:, 1] - two[:, 0]), np.ones(len(p), bool)
-    picks = np.empty(batch_size, np.int64)
-    for t in range(batch_size):
-        most = float(d.max())
-        weights = (d / most) ** gamma if most > 0 else left.astype(np.float64)
-        upto = np.cumsum(weights)
-        pick = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
-        pick = min(pick, int(np.flatnonzero(weights)[-1]))  # a product may round up to the total
-        picks[t], left[pick] = pick, False
-        for part in row_blocks(len(p), p.shape[1]):
-            d[part] = np.minimum(d[part], abs(p[part] - p[pick]).sum(axis=1))
-        d[~left] = 0
-    return pool.candidates[picks]
+    d = 1 - (two[:, 1] - two[:, 0])
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        left = candidates.copy()
+        distance, drawn = d[left], []
+        for row in picked:
+            _lower(distance, p, left, row)
+        for _ in range(wanted):
+            drawn.append(int(left[_draw(distance, gamma, None if pool.weights is None else pool.weights[left], rng)]))
+            others = left != drawn[-1]
+            left, distance = left[others], distance[others]
+            _lower(distance, p, left, drawn[-1])
+        return np.array(drawn, np.int64)
+
+    return pool.in_turn(batch_size, next_picks)
+
+
+def _lower(distance: NDArray[np.float64], p: NDArray[np.float64], rows: NDArray[np.int64], pick: int) -> None:
+    """Makes each distance at most that of its row to the pick."""
+    for part in row_blocks(len(rows), p.shape[1]):
+        distance[part] = np.minimum(distance[part], abs(p[rows[part]] - p[pick]).sum(axis=1))
+
+
+def _draw(
+    distance: NDArray[np.float64], gamma: float, weights: NDArray[np.float64] | None, rng: np.random.Generator
+) -> int:
+    """A number drawn in proportion to weights distance^gamma; uniformly where all of these are 0."""
+    most = float(distance.max())
+    value = (distance / most) ** gamma if most > 0 else np.ones(len(distance))
+    if weights is not None:
+        weighed = value * (weights / weights.max()) if weights.any() else value
+        value = weighed if weighed.any() else np.ones(len(distance))
+    upto = np.cumsum(value)
+    number = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
+    return min(number, int(np.flatnonzero(value)[-1]))  # a product may round up to the total
 
 
 def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:
