@@ -26,6 +26,7 @@ POOLS = {
     "real": "embeddings of CIFAR-10 on the unit sphere",
 }
 TITLES = {"digits": "digits", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR-10"}
+TITLES |= {"fashion_mnist_lt": "FashionMNIST, long-tailed", "cifar10_lt": "CIFAR-10, long-tailed"}
 FIGURES = (  # run, work
     ("large", "`knn` 50,000 x 512, k=20"),
     ("large", "`k_center_greedy` 50,000 x 512, b=1000"),
@@ -57,6 +58,8 @@ def tables(report: dict[str, Any]) -> str:
         return "\n".join(["```", *report["summary"]]).rstrip() + "\n```"
     if "budgets" in report:
         return accuracies(report)
+    if "at" in report:
+        return gains(report)
     rows = report["results"]
     return markdown(list(rows[0]), ([str(cell) for cell in row.values()] for row in rows))
 
@@ -170,6 +173,24 @@ def accuracies(report: dict[str, Any]) -> str:
             rows = [[r["strategy"], *spread(r["accuracy"]), r["metric"], *costs(r)] for r in results]
         title = f"{TITLES.get(data, data)}, {results[0]['rows']:,} rows"
         found.append(markdown([title, *(f"{budget} labels" for budget in report["budgets"]), *head], rows))
+    return "\n\n".join(found)
+
+
+def gains(report: dict[str, Any]) -> str:
+    """A table for each data set: accuracy of the control, and by how many points each strategy is above it."""
+    found = []
+    for data in dict.fromkeys(result["data"] for result in report["results"]):
+        results = [result for result in report["results"] if result["data"] == data]
+        rows = []
+        for r in sorted(results, key=lambda r: (r["strategy"] != "random", -sum(r["gain"]))):
+            control = r["strategy"] == "random"
+            cells = [
+                f"{accuracy:.3f}" if control else f"{100 * gain:+.1f} ± {100 * error:.1f}"
+                for accuracy, gain, error in zip(r["accuracy"], r["gain"], r["error"], strict=True)
+            ]
+            rows.append([f"`{r['strategy']}`", *cells, f"{r['seconds']:.3f}"])
+        title = f"{TITLES.get(data, data)}, {results[0]['rows']:,} rows"
+        found.append(markdown([title, *(f"{at} labels" for at in report["at"]), "seconds a batch"], rows))
     return "\n\n".join(found)
 
 

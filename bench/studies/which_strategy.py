@@ -1,0 +1,112 @@
+"""Every strategy against random from the first label to the 500th, balanced and long-tailed: what to use when.
+
+The pools are the training sets of FashionMNIST and CIFAR-10, their first 50 principal components. In a long-tailed one
+(_lt) class c of ten keeps the first 50^(-c/9) of its rows, so that the last class has a fiftieth of the first; the test
+set stays balanced. Nothing is labelled at the start. Strategies that need a model pick at random until labels of two
+classes are known. All are judged by one logistic regression; committees are five of it on bootstrap samples. The
+strategies that look ahead look at 2,000 candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from studies import embeddings
+
+import pyal
+from pyal import plots
+from pyal.heads import Committee
+
+OPTIONS = ("seeds", "rows", "n-jobs", "strategies", "sets")
+QUICK = {"seeds": 1, "rows": 3000}
+SETS = ("fashion_mnist", "cifar10", "fashion_mnist_lt", "cifar10_lt")
+COLUMNS = 50  # the stored columns are principal components, in order
+BATCH_SIZES = (20, 30, 50, 100, 100, 100, 100)
+BUDGETS = (20, 50, 100, 200, 500)
+IMBALANCE = 50
+SUBSET = 2000
+LOOKING_AHEAD = ("lookahead", "ntkcpl")  # these look at 4,000 and 10,000 candidates by themselves
+
+
+class Probe(LogisticRegression):  # type: ignore[misc]
+    """A logistic regression that makes a committee of itself where a strategy asks for several passes."""
+
+    def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Probe:
+        self.seen_ = (X, y)
+        super().fit(X, y)
+        return self
+
+    def stochastic_proba(self, X: NDArray[Any], random_state: int) -> NDArray[np.float64]:
+        member = LogisticRegression(max_iter=self.max_iter)
+        if getattr(self, "committee_", (None,))[0] != random_state:
+            self.committee_ = random_state, Committee(member, random_state=random_state).fit(*self.seen_)
+        return self.committee_[1].stochastic_proba(X)
+
+
+def read(name: str, rows: int | None) -> dict[str, NDArray[Any]]:
+    data = embeddings.read(name.removesuffix("_lt"), rows)
+    data |= {part: np.ascontiguousarray(data[part][:, :COLUMNS]) for part in ("X", "X_test")}
+    if name.endswith("_lt"):
+        kept = long_tailed(data["y"])
+        data |= {part: data[part][kept] for part in ("X", "y")}
+    return data
+
+
+def long_tailed(y: NDArray[Any]) -> NDArray[np.int64]:
+    """Ascending positions of the rows that are left: of class c the first floor(n_c IMBALANCE^(-c / (C - 1)))."""
+    classes = np.unique(y)
+    kept = [
+        rows[: int(len(rows) * IMBALANCE ** (-c / (len(classes) - 1)))]
+        for c, rows in enumerate(np.flatnonzero(y == name) for name in classes)
+    ]
+    return np.sort(np.concatenate(kept))
+
+
+def strategies_of(names: list[str] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for strategy in pyal.list_strategies():
+        if not names or strategy.name in names:
+            found[strategy.name] = {"subset": SUBSET} if strategy.name in LOOKING_AHEAD else {}
+    return found
+
+
+def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Mean accuracy at each budget, its gain over random with the standard error of the pairs, seconds of a batch."""
+    results = []
+    for name in given.sets or SETS:
+        data = read(name, given.rows)
+        found = pyal.simulate(
+            data["X"],
+            data["y"],
+            test=(data["X_test"], data["y_test"]),
+            estimator=Probe(max_iter=1000),
+            strategies=strategies_of(given.strategies),
+            seeds=given.seeds,
+            batch_sizes=list(BATCH_SIZES),
+            n_jobs=given.n_jobs,
+            workdir=out / f"which_strategy.{name}",
+        )
+        at = np.searchsorted(np.cumsum(BATCH_SIZES), BUDGETS)
+        (out / f"which_strategy.{name}.png").write_bytes(plots.comparison_image(found))
+        curves = found.curves()
+        seconds = found.curves("seconds_select")
+        for strategy, accuracy in curves.items():
+            gain = accuracy - curves["random"]
+            error = gain.std(axis=0, ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.full(gain.shape[1], np.nan)
+            results.append(
+                {
+                    "data": name,
+                    "rows": len(data["X"]),
+                    "strategy": strategy,
+                    "accuracy": np.round(accuracy.mean(axis=0)[at], 4).tolist(),
+                    "gain": np.round(gain.mean(axis=0)[at], 4).tolist(),
+                    "error": np.round(error[at], 4).tolist(),
+                    "seconds": round(float(np.nanmedian(seconds[strategy])), 3),
+                }
+            )
+    return {"seeds": given.seeds, "at": BUDGETS, "results": results}
