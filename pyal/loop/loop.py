@@ -40,8 +40,9 @@ class Loop:
     metric: "euclidean" or "cosine", for the strategies. None: for each as its source does. A stage of a schedule may
         have its own, as "metric" among its options.
     candidates: positions or a boolean mask of what may be picked at all.
-    subset: how many of these the strategy may pick from, a number or a multiple of the batch like "10b"; they are drawn
-        in each round. None, or fewer than the batch: all.
+    subset: how many of these the strategy may pick from in a round: a number, or a multiple of the batch like "10b".
+        They are drawn at random, or picked by a strategy: "10b by badge"; at random while that has no model to go by.
+        None, or fewer than the batch: all.
     initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba. None:
         such a round is an error.
     views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.select`, for every batch of its own.

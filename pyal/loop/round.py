@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pyal.loop.history import State
 from pyal.loop.learner import activations, fitted, measured, probabilities
-from pyal.loop.schedule import Stage, in_force, subset_size
+from pyal.loop.schedule import Stage, in_force
 from pyal.loop.setup import Setup
 from pyal.pool import Pool
 from pyal.selection import pick
@@ -45,12 +45,13 @@ class Rounds:
         setup = self.setup
         stage, batch_size = self._in_force(state)
         subset_rng, _, select_rng, _ = _generators(setup.seed, state.round)
-        candidates = self._candidates(state, batch_size, subset_rng)
+        candidates = self._candidates(state)
         rules = setup.rules_for(state.n_classes)
         with_model = (
             bool(stage.needs_model(len(state.labels)))
             or (not isinstance(stage.strategy, str) and state.n_classes > 1)
             or (rules is not None and rules.class_balance)
+            or (state.n_classes > 1 and bool({"proba", "features"} & set(self._subset_needs(state))))
         )
         fit = self._fitted(state) if with_model or setup.test is not None else None
         seconds = {} if fit is None else dict(fit.seconds)
@@ -79,6 +80,7 @@ class Rounds:
             setup.batch_sizes[0].batch_size,
             self.carried,
         )
+        pool = self._narrowed(pool, state, batch_size, subset_rng)
         batch = pick(pool, stage.strategy, batch_size, rng=select_rng, options=stage.options)
         seconds["select"] = time.perf_counter() - started
         return self._record(state, fit, seconds, stage.name, batch.tolist())
@@ -150,7 +152,21 @@ class Rounds:
             self.fit = Fit(labels, state.round, learner, metrics, seconds)
         return self.fit
 
-    def _candidates(self, state: State, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    def _subset_needs(self, state: State) -> tuple[str, ...]:
+        """What the strategy that picks the subset needs, () where none does."""
+        subset = self.setup.drawn_from
+        return () if subset is None else subset.needs(labeled=bool(state.labels))
+
+    def _narrowed(self, pool: Pool, state: State, batch_size: int, rng: np.random.Generator) -> Pool:
+        """The pool with this round's subset as its candidates; drawn at random while there is no model to pick it."""
+        subset = self.setup.drawn_from
+        if subset is None:
+            return pool
+        if any(getattr(pool, need) is None for need in self._subset_needs(state)) and state.n_classes < 2:
+            subset = replace(subset, by=None)
+        return replace(pool, candidates=subset.drawn(pool, batch_size, rng))
+
+    def _candidates(self, state: State) -> NDArray[np.int64]:
         """Ascending positions that may be picked in this round."""
         setup = self.setup
         allowed = np.ones(setup.X.n, bool) if setup.allowed is None else setup.allowed
@@ -164,8 +180,7 @@ class Rounds:
                 f"there is no row to pick: of {int(allowed.sum())} candidates {labeled} are labelled and "
                 f"{skipped} skipped"
             )
-        drawn = subset_size(setup.subset, batch_size, len(positions))
-        return positions if drawn == len(positions) else np.sort(rng.choice(positions, drawn, replace=False))
+        return positions
 
     def _known_classes(self, state: State) -> list[Any]:
         return sorted(set(state.labels.values())) if self.setup.classes is None else self.setup.classes

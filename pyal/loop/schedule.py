@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from pyal.arrays import size
 from pyal.pool import metric_checked
 from pyal.strategies.registry import check_options, find
+from pyal.strategies.subsets import subset_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ class Stage:
         """Inputs that it cannot do without when so many rows are labelled; of a callable they are not known."""
         if not isinstance(self.strategy, str):
             return ()
-        return find(self.strategy).needed(self.options, labeled=n_labeled > 0)
+        asked = find(self.strategy).needed(self.options, labeled=n_labeled > 0)
+        if isinstance(self.options.get("subset"), str):  # it may be for another strategy to pick
+            asked += subset_of(self.options["subset"]).needs(labeled=n_labeled > 0)
+        return asked
 
     def needs_model(self, n_labeled: int) -> str | None:
         """What of that only a fitted learner gives, proba or features; None where nothing is."""
@@ -103,29 +106,6 @@ def batch_size_schedule(batch_size: Any) -> tuple[BatchSize, ...]:
             f"batch_size must be an integer or a sequence of (batch_size, until_n_labels); got {batch_size!r}"
         )
     return _rising(tuple(BatchSize(size(one, "batch_size", 1), _limit(until)) for one, until in batch_size))
-
-
-def subset_checked(subset: Any) -> int | str | None:
-    """A number of candidates, or a multiple of the batch as text; ValueError or TypeError for anything else.
-
-    >>> subset_checked("10b")
-    '10b'
-    """
-    if isinstance(subset, str):
-        if not re.fullmatch("[1-9][0-9]*b", subset):
-            raise ValueError(f"subset must be a number, or a multiple of the batch like '10b'; got {subset!r}")
-        return subset
-    return None if subset is None else size(subset, "subset", 1)
-
-
-def subset_size(subset: int | str | None, batch_size: int, n_candidates: int) -> int:
-    """How many candidates a round draws: all of them where the subset is smaller than the batch.
-
-    >>> subset_size("10b", 5, 1000), subset_size(3, 5, 1000)
-    (50, 1000)
-    """
-    count = int(subset[:-1]) * batch_size if isinstance(subset, str) else subset
-    return n_candidates if count is None or count < batch_size else min(count, n_candidates)
 
 
 def in_force(schedule: tuple[Entry, ...], n_labeled: int) -> Entry | None:

@@ -24,9 +24,10 @@ from pyal.arrays import (
 )
 from pyal.loop.journal import FORMAT
 from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
-from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule, subset_checked
+from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
 from pyal.pool import checked_views, checked_weights, metric_checked, taken_with
 from pyal.rules import Rules, checked_rules
+from pyal.strategies.subsets import Subset, subset_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,11 @@ class Setup:
         """The views as strategies see them, by metric."""
         return {metric: tuple(_with_norms(taken_with(view, metric)) for view in self.views) for metric in self.seen}
 
+    @cached_property
+    def drawn_from(self) -> Subset | None:
+        """What its subset says."""
+        return None if self.subset is None else subset_of(self.subset)
+
     def rules_for(self, n_classes: int) -> Rules | None:
         """The rules of a round in which labels of so many classes are known: none is predicted with fewer than two."""
         rules = self.rules
@@ -85,6 +91,9 @@ class Setup:
             raise ValueError("test needs estimator=, which is missing")
         if isinstance(self.test, HeldOut) and not isinstance(self.learner, EstimatorLearner):
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
+        by = self.drawn_from.by if self.drawn_from is not None else None
+        if by is not None and self.learner is None and {"proba", "features"} & set(by.needed({}, labeled=True)):
+            raise ValueError(f"subset={self.subset!r} needs estimator=, which is missing: {by.name} needs a model")
         if self.rules is not None and self.rules.class_balance and self.learner is None:
             raise ValueError("class_balance goes by predicted class and needs estimator=, which is missing")
         if self.weights is not None:
@@ -175,7 +184,7 @@ def checked_setup(
         metric=metric,
         initial=first,
         allowed=None if candidates is None else _allowed(candidates, rows.n),
-        subset=subset_checked(subset),
+        subset=_subset(subset),
         classes=None if classes is None else distinct(classes, "classes"),
         test=_test(test, rows),
         ids=None if ids is None else _ids(ids, rows.n),
@@ -319,6 +328,12 @@ def _allowed(candidates: Any, n: int) -> NDArray[np.bool_] | None:
     mask = np.zeros(n, bool)
     mask[as_positions(candidates, n, "candidates")] = True
     return None if mask.all() else mask
+
+
+def _subset(subset: Any) -> int | str | None:
+    if subset is not None:
+        subset_of(subset)
+    return subset if subset is None or isinstance(subset, str) else int(subset)
 
 
 def _ids(ids: Any, n: int) -> list[Any]:

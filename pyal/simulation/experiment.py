@@ -22,7 +22,7 @@ def simulate(
     seeds: Any = 5,
     batch_sizes: Any = 10,
     budget: int | None = None,
-    initial: int | None = None,
+    initial: int | str | None = None,
     subset: int | str | None = None,
     metric: str | None = None,
     views: Any = None,
@@ -50,7 +50,8 @@ def simulate(
     batch_sizes: an integer, a list of integers, or a schedule of (batch_size, until_n_labels).
     budget: all labels together, the initial ones too. An integer of batch_sizes needs it, a schedule may end by it, and
         a list of integers is its own and refuses it.
-    initial: how many random labels all start from. None: strategies pick from the first on.
+    initial: how many random labels all start from. "20 by typiclust" has a strategy pick them, "10 by class" draws as
+        many of each class, at random. None: strategies pick from the first on.
     subset: as in `pyal.Loop`.
     views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.Loop`, for all strategies alike, the
         control too.

@@ -16,6 +16,7 @@ from pyal.loop.schedule import batch_size_schedule, in_force
 from pyal.loop.setup import Setup, checked_setup
 from pyal.pool import metric_checked
 from pyal.simulation.comparison import CONTROL
+from pyal.strategies.registry import find
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Plan:
     y: (N,) the answers.
     setups: what the loop of each strategy is given, all but the seed, the control first. They share the rows of X,
         which are looked at once, and the rows at norm 1, which are made once.
-    initial: how many random labels all start from.
+    initial: how many labels all start from; initial_by: the strategy that picks them, "class" or None (at random).
     batch_sizes: of each round.
     """
 
@@ -34,6 +35,7 @@ class Plan:
     seeds: tuple[int, ...]
     initial: int
     batch_sizes: tuple[int, ...]
+    initial_by: str | None = None
 
     @property
     def keys(self) -> list[tuple[str, int]]:
@@ -74,7 +76,7 @@ def checked_plan(
     seeds: Any,
     batch_sizes: Any,
     budget: int | None,
-    initial: int | None,
+    initial: int | str | None,
     subset: int | str | None,
     metric: str | None,
     device: Any,
@@ -88,7 +90,7 @@ def checked_plan(
     labels = _complete_labels(y, rows.n)
     named = _named_strategies(strategies)
     known = _seeds(seeds)
-    start = 0 if initial is None else size(initial, "initial", 1, rows.n, " (the rows of X)")
+    start, start_by = _initial(initial, rows.n)
     sizes = _batch_sizes(batch_sizes, budget, start, rows.n)
     learner = as_learner(estimator, rows)
     if learner is None:
@@ -115,7 +117,7 @@ def checked_plan(
         _check_lasts(name, setup, targets[-1], sizes[-1])
         tested, setups[name] = setup.test, setup
         seen.update(setup.seen)
-    return Plan(labels, setups, tuple(known), start, tuple(sizes))
+    return Plan(labels, setups, tuple(known), start, tuple(sizes), start_by)
 
 
 def _pair_or_callable(test: Any, learner: Any) -> Any:
@@ -124,6 +126,26 @@ def _pair_or_callable(test: Any, learner: Any) -> Any:
         return test
     wanted = "(X_test, y_test)" if isinstance(learner, EstimatorLearner) else "a callable of the fitted learner"
     raise TypeError(f"test must be {wanted}; got {type(test).__name__}")
+
+
+def _initial(initial: Any, n: int) -> tuple[int, str | None]:
+    """How many labels come first, and what picks them: a strategy by name, "class", or None (at random)."""
+    by = None
+    if isinstance(initial, str):
+        count, _, by = initial.partition(" by ")
+        if not (count.isascii() and count.isdecimal() and by):
+            raise ValueError(
+                f"initial must be a number, or text like '10 by class' or '20 by typiclust'; got {initial!r}"
+            )
+        initial = int(count)
+        if by != "class":
+            entry = find(by)
+            if entry.needs:
+                raise ValueError(
+                    f"initial must be picked by a strategy that needs no model; {by!r} needs {entry.needs[0]}"
+                )
+            by = None if entry.name == CONTROL else entry.name
+    return (0 if initial is None else size(initial, "initial", 1, n, " (the rows of X)")), by
 
 
 def _complete_labels(y: Any, n: int) -> NDArray[Any]:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyal.loop.loop import Loop
+from pyal.rules import even_share
+from pyal.selection import select
 from pyal.simulation.comparison import COLUMNS, Run
 from pyal.simulation.plan import Plan
 
@@ -18,7 +21,7 @@ def run(plan: Plan, strategy: str, seed: int, *, n_jobs: int | None = None) -> R
     loop = Loop.of(replace(plan.setups[strategy], seed=seed, n_jobs=n_jobs))
     picks = []
     if plan.initial:
-        first = np.sort(np.random.default_rng(seed).choice(len(plan.y), plan.initial, replace=False))
+        first = _initial(plan, seed, n_jobs)
         loop.teach(first, plan.y[first])
         picks.append(first.tolist())
     for _ in plan.batch_sizes:
@@ -27,6 +30,23 @@ def run(plan: Plan, strategy: str, seed: int, *, n_jobs: int | None = None) -> R
         picks.append(batch.tolist())
     loop.evaluate()
     return {"strategy": strategy, "seed": seed, "records": _records(loop.history), "picks": picks}
+
+
+def _initial(plan: Plan, seed: int, n_jobs: int | None) -> NDArray[np.int64]:
+    """Ascending positions of the labels that all strategies start from."""
+    rng, by, n = np.random.default_rng(seed), plan.initial_by, len(plan.y)
+    if by is None:
+        return np.sort(rng.choice(n, plan.initial, replace=False))
+    if by != "class":
+        picks = select(plan.shared.X, strategy=by, batch_size=plan.initial, random_state=rng, n_jobs=n_jobs)
+        return np.sort(picks)
+    classes = np.unique(plan.y, return_inverse=True)[1]
+    order = rng.permutation(n)
+    share = even_share(np.bincount(classes), plan.initial)
+    members = [order[classes[order] == c] for c in range(int(classes.max()) + 1)]
+    whole = np.concatenate([rows[: share - 1] for rows in members])  # the share is the least that is enough
+    last = np.array([rows[share - 1] for rows in members if len(rows) >= share])
+    return np.sort(np.concatenate([whole, rng.permutation(last)[: plan.initial - len(whole)]]))
 
 
 def _records(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

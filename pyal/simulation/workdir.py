@@ -77,6 +77,7 @@ def _shared(plan: Plan) -> dict[str, Any]:
         **tested,
         "estimator": description(shared.learner),
         "initial": plan.initial,
+        **({} if plan.initial_by is None else {"initial_by": plan.initial_by}),
         "batch_sizes": plan.batch_sizes,
         "subset": shared.subset,
         **({"views": [fingerprint(view) for view in shared.views]} if shared.views else {}),

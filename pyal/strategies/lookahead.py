@@ -20,6 +20,7 @@ from pyal.kernels.matrices import value_dtype
 from pyal.pool import Pool
 from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import strategy
+from pyal.strategies.subsets import subset_of
 
 
 @strategy(
@@ -39,7 +40,7 @@ def ntkcpl(
     initial_clusters: int | None = None,
     max_clusters: int = 100,
     constraints: str = "cannot_link",
-    subset: int = 10_000,
+    subset: int | str = 10_000,
     kernel: str = "empirical",
     width: int | None = None,
     depth: int | None = None,
@@ -62,7 +63,7 @@ def ntkcpl(
     constraints: "cannot_link", "must_link" or "both": what the clustering demands of labelled rows, as in
         `kernels.constrained_kmeans`.
     subset: how many candidates are drawn at random to be looked at; all are where that is less than the batch. The
-        paper takes 10,000.
+        paper takes 10,000. "10b" is ten times the batch, and "10000 by badge" has that strategy pick them.
     kernel: "empirical" is the kernel of a fresh network with one hidden layer on X, "infinite" the kernel of a network
         of infinite width.
     width: hidden units of the network; None means 512. kernel="infinite" has no use for it and refuses it.
@@ -84,7 +85,7 @@ def ntkcpl(
         source = pool.features
     most = size(max_clusters, "max_clusters", 1)
     _check_model(kernel, width, depth, t, f0)
-    some = _subset(pool, batch_size, subset, rng)
+    some = subset_of(subset).drawn(pool, batch_size, rng)
     b0 = (
         min(pool.first_batch or batch_size, most)
         if initial_clusters is None
@@ -137,7 +138,7 @@ def lookahead(
     rng: np.random.Generator,
     objective: str = "agreement",
     sequential: bool = True,
-    subset: int = 4_000,
+    subset: int | str = 4_000,
     kernel: str = "empirical",
     width: int | None = None,
     depth: int | None = None,
@@ -156,8 +157,7 @@ def lookahead(
         probability is least, where outputs are projected on the simplex.
     sequential: True learns each pick with its predicted class before the next pick. False takes the batch_size best
         rows of one pass, as the authors do by default; ties go to the lowest position.
-    subset: how many candidates are drawn at random to be looked at; all are where that is less than the batch. The
-        authors take 4,000.
+    subset: how many candidates are drawn at random to be looked at, as in ntkcpl. The authors take 4,000.
     kernel: "empirical" is the kernel of a fresh network with one hidden layer on X, "infinite" the kernel of a network
         of infinite width.
     width: hidden units of the network; None means 512. kernel="infinite" has no use for it and refuses it.
@@ -172,7 +172,7 @@ def lookahead(
     if objective not in (allowed := tuple(o for o in get_args(Objective) if o not in ("risk", "soft_risk"))):
         raise ValueError(f"objective must be one of {', '.join(allowed)}; got {objective!r}")
     _check_model(kernel, width, depth, t, f0)
-    some = _subset(pool, batch_size, subset, rng)
+    some = subset_of(subset).drawn(pool, batch_size, rng)
     rows = np.sort(np.concatenate([pool.labeled, some]))
     labels = np.full(rows.size, -1)
     classes = 1
@@ -202,16 +202,6 @@ def lookahead(
         best = candidates[np.argsort(value, kind="stable")[:batch_size]]
     chosen: NDArray[np.int64] = rows[best]
     return chosen
-
-
-def _subset(pool: Pool, batch_size: int, subset: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ascending positions of the candidates that are looked at: `subset` at random, or all where that is no batch."""
-    if int(subset) < 1:
-        raise ValueError(f"subset must be at least 1; got {subset!r}")
-    count = int(subset)
-    if count >= len(pool.candidates) or count < batch_size:
-        return pool.candidates
-    return np.sort(rng.choice(pool.candidates, count, replace=False))
 
 
 def _check_model(kernel: str, width: int | None, depth: int | None, t: float | None, f0: str | None) -> None:
