@@ -129,6 +129,7 @@ class Pool:
     n_jobs: CPU threads, None for all.
     metric: what X is taken with, "euclidean" or "cosine".
     first_batch: the size of the first batch of the loop that asks, None in a single call.
+    classes: how many classes the loop that asks was told of, None in a single call or where it was not.
     carried: what strategies keep from one round of a loop for the next, each under its own name. No pick depends on it:
         a loop that is resumed starts with nothing in it. None in a single call.
     """
@@ -145,6 +146,7 @@ class Pool:
     n_jobs: int | None = None
     metric: str = "euclidean"
     first_batch: int | None = None
+    classes: int | None = None
     carried: dict[str, Any] | None = None
 
     @property

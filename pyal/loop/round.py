@@ -78,6 +78,7 @@ class Rounds:
             setup.n_jobs,
             metric,
             setup.batch_sizes[0].batch_size,
+            None if setup.classes is None else len(setup.classes),
             self.carried,
         )
         pool = self._narrowed(pool, state, batch_size, subset_rng)

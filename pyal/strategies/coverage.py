@@ -96,7 +96,7 @@ def probcover(
     coverage: the share of the pool that delta=None asks for, in (0, 1].
     alpha: the share of rows with a pure ball that delta="purity" asks for, in (0, 1].
     n_classes: the number of clusters for delta="purity". None takes the columns of proba, else the number of classes
-        among the labels (two or more), else 10.
+        among the labels (two or more), else 10. In a loop it is the same in all rounds: the loop's classes=, else 10.
     top: each pick is drawn from this many best rows. Above 1 a pick costs `top` passes over all pairs of rows.
     exhausted: what is picked when no candidate covers anything new: "random" rows, or the "lowest" positions.
 
@@ -289,7 +289,8 @@ def _coverage_radius(pool: Pool, balls: int, share: float) -> float:
 
 def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
     """Of the pool alone, whatever the round and its random_state: the rounds of a loop share one radius."""
-    k = min(int(n_classes or pool.n_classes or DEFAULT_CLASSES), pool.n)
+    known_classes = pool.n_classes if pool.first_batch is None else pool.classes
+    k = min(int(n_classes or known_classes or DEFAULT_CLASSES), pool.n)
     known = {} if pool.carried is None else pool.carried.setdefault("probcover: radius", {})
     if (pool.metric, k, alpha) not in known:
         _, assignment, _ = kernels.kmeans(pool.X, k, random_state=0, n_jobs=pool.n_jobs)

@@ -105,11 +105,13 @@ def test_where_all_is_covered_later_rounds_of_probcover_go_on_too(covered):
 
 
 @all_may_be_covered
-def test_the_radius_of_probcover_is_found_once(monkeypatch):
+@pytest.mark.parametrize(("told", "clusters"), [({"classes": range(3)}, 3), ({}, 10)])
+def test_the_radius_of_probcover_is_found_once(monkeypatch, told, clusters):
+    """Its number of clusters is what the loop was told, whatever classes the labels have shown since."""
     runs, kmeans = [], kernels.kmeans
     monkeypatch.setattr(kernels, "kmeans", lambda *given, **named: runs.append(given[1]) or kmeans(*given, **named))
-    teach_all(pyal.Loop(X, strategy="probcover", delta="purity", batch_size=6, y=STARTED), 4, Y)
-    assert [k for k in runs if k > 1] == [3]
+    teach_all(pyal.Loop(X, strategy="probcover", delta="purity", batch_size=6, y=np.minimum(STARTED, 1), **told), 4, Y)
+    assert [k for k in runs if k > 1] == [clusters]
 
 
 def test_norms_are_computed_once(monkeypatch):
