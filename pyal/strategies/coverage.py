@@ -68,6 +68,34 @@ def coreset(
     return pool.in_turn(batch_size, next_picks)
 
 
+@strategy(
+    "kmeans_plus_plus",
+    aliases=("kmeanspp", "d2_sampling"),
+    citation="Arthur & Vassilvitskii 2007 (SODA)",
+)
+def kmeans_plus_plus(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draws rows far from all that is labelled or picked: the seeds of k-means++.
+
+    Each row is drawn with a probability proportional to its squared Euclidean distance to the nearest labelled or
+    picked row, or uniformly where all these distances are 0. Where nothing is labelled the first is drawn uniformly.
+    """
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        covered = np.union1d(pool.labeled, picked)
+        picks = kernels.d2_sampling(
+            pool.X,
+            wanted,
+            covered_by=covered,
+            candidates=candidates,
+            first="uniform",
+            random_state=rng,
+            n_jobs=pool.n_jobs,
+        )
+        return as_numpy(picks, "positions")
+
+    return pool.in_turn(batch_size, next_picks)
+
+
 @strategy("probcover", memory="O(N + classes d)", metric="cosine", citation="Yehuda et al. 2022, arXiv:2205.11320")
 def probcover(
     pool: Pool,

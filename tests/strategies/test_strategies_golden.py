@@ -364,3 +364,19 @@ def test_uncertain_digits_are_often_wrong(digits, name):
     picks = pyal.select(X, strategy=name, labeled=labeled, proba=proba, batch_size=60, random_state=0)
     at_least = 1.2 if name == "badge" else 2  # badge gives up some uncertainty for diversity
     assert wrong[picks].mean() > at_least * np.delete(wrong, labeled).mean()
+
+
+def test_kmeans_plus_plus_draws_by_squared_distance():
+    """On the line 0, 1, 2, 4 with 0 labelled the squared distances are 1, 4 and 16, the probabilities 1, 4, 16 of 21.
+
+    Once 4 is picked they are 1 and 4 to the nearest of 0 and 4, so 1/5 and 4/5.
+    """
+    line = np.array([[0.0], [1.0], [2.0], [4.0]])
+    rng = np.random.default_rng(0)
+    given = {"labeled": [0], "strategy": "kmeans_plus_plus", "random_state": rng}
+    picks = np.array([pyal.select(line, batch_size=2, **given) for _ in range(4000)])
+    np.testing.assert_allclose(np.bincount(picks[:, 0], minlength=4) / 4000, [0, 1 / 21, 4 / 21, 16 / 21], atol=0.025)
+    second = picks[picks[:, 0] == 3, 1]
+    np.testing.assert_allclose(np.bincount(second, minlength=4) / len(second), [0, 0.2, 0.8, 0], atol=0.03)
+    firsts = [pyal.select(line, strategy="kmeans_plus_plus", random_state=rng)[0] for _ in range(4000)]
+    np.testing.assert_allclose(np.bincount(firsts) / 4000, 0.25, atol=0.03)
