@@ -69,11 +69,7 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
     """
     if not 0 < gamma < np.inf:
         raise ValueError(f"gamma must be a positive power; got {gamma!r}")
-    assert pool.proba is not None
-    p = np.empty((pool.n, pool.proba.shape[-1]))
-    for part, passes in pool.proba_blocks():
-        p[part] = passes.mean(axis=0)
-    p = p[pool.candidates]
+    p = mean_proba(pool)[pool.candidates]
     two = np.partition(p, -2, axis=-1)[:, -2:]
     d, left = 1 - (two[:, 1] - two[:, 0]), np.ones(len(p), bool)
     picks = np.empty(batch_size, np.int64)
@@ -88,6 +84,15 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
             d[part] = np.minimum(d[part], abs(p[part] - p[pick]).sum(axis=1))
         d[~left] = 0
     return pool.candidates[picks]
+
+
+def mean_proba(pool: Pool) -> NDArray[np.float64]:
+    """(N, C) mean over the passes of proba."""
+    assert pool.proba is not None
+    p = np.empty((pool.n, pool.proba.shape[-1]))
+    for part, passes in pool.proba_blocks():
+        p[part] = passes.mean(axis=0)
+    return p
 
 
 def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -58,12 +58,20 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("probcover", "n_classes"): ({"delta": "purity"}, 2, 9),
     ("probcover", "top"): ({"delta": 0.9}, 1, 5),
     ("probcover", "exhausted"): ({"delta": 1.9}, "random", "lowest"),
+    ("refine", "strategies"): ({}, "margin,badge,typiclust,maxherding,random", "typiclust"),
+    ("refine", "final"): ({}, "maxherding", "margin"),
+    ("refine", "rounds"): ({"batches": 5}, 5, 1),
+    ("refine", "batches"): ({}, 100, 5),
+    ("refine", "first_subset"): ({"rounds": 1, "batches": 5}, 5_000, 20),
+    ("refine", "alpha"): ({"batches": 5}, 0.4, 1.0),
+    ("refine", "cap"): ({}, 10_000, 12),
     ("supclust", "temperature"): ({"fraction": 1.0}, 1.0, 0.02),
     ("supclust", "fraction"): ({}, 0.1, 1.0),
     ("supclust", "max_clusters"): ({}, 500, 6),
     ("supclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("supclust", "k_nn"): ({"fraction": 0.3}, 20, 1),
     ("supclust", "squared"): ({"fraction": 0.3, "max_clusters": 4}, True, False),
+    ("tcm", "switch_after"): ({}, None, 1),
     ("typiclust", "max_clusters"): ({}, 500, 6),
     ("typiclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("typiclust", "k_nn"): ({}, 20, 1),
@@ -104,5 +112,7 @@ def test_its_default_is_what_the_listing_says(strategy, option):
 
 @pytest.mark.parametrize("strategy", [s.name for s in pyal.list_strategies() if "proba" in s.needs_once_labeled])
 def test_what_a_model_says_is_not_ignored(strategy):
-    given = {"initial_clusters": 4} if strategy == "ntkcpl" else {}  # the other clusters are split from these
+    # ntkcpl splits these clusters by what the model says, tcm looks at it after these labels, refine drops some rows
+    given = {"ntkcpl": {"initial_clusters": 4}, "tcm": {"switch_after": 1}, "refine": {"batches": 5}}
+    given = given.get(strategy, {})
     assert picks(strategy, **given) != picks(strategy, proba=PASSES[:, ::-1], **given)
