@@ -22,9 +22,9 @@ from typing import Any
 
 import measure
 import results_tables
-from studies import cosine_memory, every_strategy, lookahead, simulate_fashion
+from studies import cosine_memory, every_strategy, initial_sets, lookahead, simulate_fashion
 
-MODULES = (every_strategy, simulate_fashion, lookahead, cosine_memory)
+MODULES = (every_strategy, initial_sets, simulate_fashion, lookahead, cosine_memory)
 STUDIES = {module.__name__.removeprefix("studies."): module for module in MODULES}
 OPTIONS: dict[str, dict[str, Any]] = {
     "seeds": {"type": int, "default": 5, "metavar": "N"},
