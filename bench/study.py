@@ -22,9 +22,17 @@ from typing import Any
 
 import measure
 import results_tables
-from studies import cosine_memory, every_strategy, lookahead, protocols, simulate_fashion, which_strategy
+from studies import (
+    cosine_memory,
+    every_strategy,
+    initial_sets,
+    lookahead,
+    protocols,
+    simulate_fashion,
+    which_strategy,
+)
 
-MODULES = (every_strategy, simulate_fashion, which_strategy, protocols, lookahead, cosine_memory)
+MODULES = (every_strategy, initial_sets, simulate_fashion, which_strategy, protocols, lookahead, cosine_memory)
 STUDIES = {module.__name__.removeprefix("studies."): module for module in MODULES}
 OPTIONS: dict[str, dict[str, Any]] = {
     "seeds": {"type": int, "default": 5, "metavar": "N"},

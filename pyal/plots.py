@@ -21,7 +21,13 @@ SHOWN_ROWS = 20_000  # of the pool on a map: more of them make a file of many MB
 
 
 def learning_curves(
-    curves: Mapping[str, Any], n_labels: Any, *, axes: Any = None, ylabel: str = "test accuracy", title: str = ""
+    curves: Mapping[str, Any],
+    n_labels: Any,
+    *,
+    forecast: int = 0,
+    axes: Any = None,
+    ylabel: str = "test accuracy",
+    title: str = "",
 ) -> Any:
     """Axes with the mean over the seeds of each method, and a band of one standard deviation where there are seeds.
 
@@ -29,6 +35,8 @@ def learning_curves(
 
     curves: name to acc (S, R). "random" is drawn black and dashed.
     n_labels: (R,).
+    forecast: for how many labels more each curve is carried on by `metrics.forecast`, thin and dotted, with a band of
+        90 %. 0: not at all. What that asks of the curves holds here too.
     axes: what to draw on. None: a new Figure.
     ylabel: of the axis.
     title: of the Axes.
@@ -40,10 +48,16 @@ def learning_curves(
     ['random', 'margin']
     """
     labels, drawn = _checked(curves, n_labels)
+    more = size(forecast, "forecast", 0)
     axes = _axes(axes)
     styles = _styles(drawn, "random")
     for name, acc in drawn.items():
         _curve(axes, name, labels, acc.mean(axis=0), metrics.standard_deviation(acc), styles[name])
+    for name, acc in drawn.items() if more else ():
+        at = np.linspace(labels[-1], labels[-1] + more, 50)
+        found = metrics.forecast(acc, labels)
+        axes.plot(at, found.accuracy(at), color=styles[name]["color"], linestyle=":", linewidth=1)
+        axes.fill_between(at, *found.interval(at), color=styles[name]["color"], alpha=0.06, linewidth=0)
     axes.set(xlabel="labels", ylabel=ylabel, title=title)
     _legend(axes, len(drawn))
     return axes
@@ -151,11 +165,12 @@ def pool_map(
     return axes
 
 
-def comparison_figure(found: Comparison, column: str = "accuracy") -> Any:
+def comparison_figure(found: Comparison, column: str = "accuracy", forecast: int = 0) -> Any:
     """A matplotlib Figure of a simulation: learning curves on the left, gain over random on the right.
 
     found: what `pyal.simulate` returns.
     column: the column of its table that is drawn.
+    forecast: for how many labels more the learning curves are carried on.
 
     Raises ImportError without matplotlib, ValueError where no seed is finished by all strategies.
     """
@@ -168,15 +183,15 @@ def comparison_figure(found: Comparison, column: str = "accuracy") -> Any:
     left, *right = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     curves, words = found.curves(column), f"test {column.replace('_', ' ')}"
     seeds = f"mean ± standard deviation, {len(found.seeds)} seeds" if len(found.seeds) > 1 else "one seed"
-    learning_curves(curves, found.n_labels, axes=left, ylabel=words, title=seeds)
+    learning_curves(curves, found.n_labels, forecast=forecast, axes=left, ylabel=words, title=seeds)
     for axes in right:
         gain_curves(curves, found.n_labels, control=CONTROL, axes=axes, title="mean ± standard error, by seed")
     return figure
 
 
-def comparison_image(found: Comparison, column: str = "accuracy", kind: str = "png") -> bytes:
+def comparison_image(found: Comparison, column: str = "accuracy", kind: str = "png", *, forecast: int = 0) -> bytes:
     """The file of `comparison_figure` in one of matplotlib's formats; ValueError for a format that it does not have."""
-    figure = comparison_figure(found, column)
+    figure = comparison_figure(found, column, forecast)
     known = figure.canvas.get_supported_filetypes()
     if kind not in known:
         raise ValueError(f"a plot must be one of {', '.join(sorted(known))}; got {kind!r}")

@@ -65,7 +65,8 @@ def select(
         classes give as many. It needs proba.
     weights: (N,) what the rows count, not negative, for strategies that value rows one by one; the others refuse it.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
-        source does; typiclust, supclust, probcover, maxherding and ntkcpl take rows at norm 1, others as they are.
+        source does; typiclust, supclust, probcover, maxherding, ntkcpl, tcm, uncertain_gcn and core_gcn take rows at
+        norm 1, others as they are.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.

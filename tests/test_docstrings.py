@@ -21,7 +21,7 @@ PUBLIC += [getattr(pyal.kernels, name) for name in pyal.kernels.__all__]
 PUBLIC += [getattr(pyal.heads, name) for name in pyal.heads.__all__]
 for module in (pyal.metrics, pyal.plots):
     own = [thing for name, thing in vars(module).items() if inspect.isfunction(thing) and not name.startswith("_")]
-    PUBLIC += [thing for thing in own if thing.__module__ == module.__name__ and ">>>" in thing.__doc__]
+    PUBLIC += [thing for thing in own if thing.__module__.startswith(module.__name__) and ">>>" in thing.__doc__]
 ELSEWHERE = {pyal.heads.MLPHead: pyal.heads.LinearHead}  # "all else is as in"
 
 

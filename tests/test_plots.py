@@ -73,6 +73,20 @@ def test_one_seed_has_no_band():
     png(axes)
 
 
+def test_a_forecast_goes_on_where_the_curve_ends():
+    labels = np.arange(20, 120, 20)
+    acc = [1 - 0.5 ** (labels / 50)]
+    axes = plots.learning_curves({"random": acc, "margin": acc}, labels, forecast=100)
+    assert texts(axes) == ["random", "margin"]
+    carried_on = axes.lines[2:]
+    assert [line.get_linestyle() for line in carried_on] == [":", ":"]
+    assert [line.get_color() for line in carried_on] == [line.get_color() for line in axes.lines[:2]]
+    assert carried_on[0].get_xdata()[[0, -1]].tolist() == [100, 200]
+    assert carried_on[0].get_ydata()[[0, -1]] == pytest.approx([0.75, 0.9375], abs=1e-4)
+    assert len(axes.collections) == 2  # a band each
+    png(axes)
+
+
 def test_one_round_and_a_hole():
     png(plots.learning_curves({"random": [[0.5], [0.6]]}, [10]))
     holed = np.where([True, False, False], np.nan, CURVES["margin"])
@@ -192,6 +206,8 @@ def test_without_matplotlib_it_is_one_sentence(monkeypatch):
         (lambda: plots.learning_curves([[0.5]], LABELS), TypeError, "curves must be a mapping"),
         (lambda: plots.learning_curves({"a": [0.5]}, [1]), ValueError, r"curves\['a'\] must be \(seeds, rounds\)"),
         (lambda: plots.learning_curves(CURVES, [1, 2]), ValueError, "n_labels must have one entry per round"),
+        (lambda: plots.learning_curves(CURVES, LABELS, forecast=-1), ValueError, "forecast must be at least 0; got -1"),
+        (lambda: plots.learning_curves(CURVES, LABELS, forecast=9), ValueError, "at least 5 rounds to fit a curve to"),
         (lambda: plots.gain_curves({"a": [[0.5]]}, [1]), ValueError, "control must be one of the curves, a; got"),
         (
             lambda: plots.gain_curves({"random": CURVES["random"], "b": CURVES["margin"][:1]}, LABELS),

@@ -13,6 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", default="curves.png", metavar="FILE", help=".png, .pdf, .svg (default: curves.png)"
     )
     parser.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
+    parser.add_argument(
+        "--forecast", type=int, default=0, metavar="N", help="carry each curve on for N labels more, as fitted"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the plot")
 
 
@@ -24,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     files.check_writable(arguments.output, force=arguments.force)
     found = read_workdir(arguments.run_dir)
     kind = os.path.splitext(arguments.output)[1].lstrip(".").lower() or "png"
-    image = plots.comparison_image(found, arguments.metric, kind)
+    image = plots.comparison_image(found, arguments.metric, kind, forecast=arguments.forecast)
     files.write_whole(arguments.output, image, force=arguments.force)
     print(f"plot: {arguments.output}")
     return 0

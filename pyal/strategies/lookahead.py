@@ -20,7 +20,7 @@ from pyal.kernels.matrices import value_dtype
 from pyal.pool import Pool
 from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import strategy
-from pyal.strategies.subsets import subset_of
+from pyal.strategies.subsets import drawn_subset
 
 
 @strategy(
@@ -85,7 +85,7 @@ def ntkcpl(
         source = pool.features
     most = size(max_clusters, "max_clusters", 1)
     _check_model(kernel, width, depth, t, f0)
-    some = subset_of(subset).drawn(pool, batch_size, rng)
+    some = drawn_subset(pool, batch_size, subset, rng)
     b0 = (
         min(pool.first_batch or batch_size, most)
         if initial_clusters is None
@@ -96,7 +96,7 @@ def ntkcpl(
         assert pool.proba is not None
         b0 = max(b0, pool.proba.shape[-1]) if initial_clusters is None else b0
         known, predicted = np.full(pool.n, -1), pool.predicted
-        known[pool.labeled] = _class_columns(pool)
+        known[pool.labeled] = class_columns(pool)
     rows = np.sort(np.concatenate([pool.labeled, some]))
     target = cluster_pseudo_labels(
         source if rows.size == pool.n else source.take(rows),
@@ -172,7 +172,7 @@ def lookahead(
     if objective not in (allowed := tuple(o for o in get_args(Objective) if o not in ("risk", "soft_risk"))):
         raise ValueError(f"objective must be one of {', '.join(allowed)}; got {objective!r}")
     _check_model(kernel, width, depth, t, f0)
-    some = subset_of(subset).drawn(pool, batch_size, rng)
+    some = drawn_subset(pool, batch_size, subset, rng)
     rows = np.sort(np.concatenate([pool.labeled, some]))
     labels = np.full(rows.size, -1)
     classes = 1
@@ -259,7 +259,7 @@ def _class_numbers(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return names, numbers.astype(np.int64, copy=False)
 
 
-def _class_columns(pool: Pool) -> NDArray[np.int64]:
+def class_columns(pool: Pool) -> NDArray[np.int64]:
     """The columns of proba that the labels name, or stand for by their rank, as in scikit-learn's classes_."""
     assert pool.y is not None
     assert pool.proba is not None

@@ -70,3 +70,8 @@ def subset_of(subset: Any, name: str = "subset") -> Subset:
         )
     by = None if form[3] in (None, "random") else find(form[3])
     return Subset(int(form[1]), bool(form[2]), by)
+
+
+def drawn_subset(pool: Pool, batch_size: int, subset: int | str | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Ascending positions of the subset of this pool that a strategy looks at; None: all candidates."""
+    return pool.candidates if subset is None else subset_of(subset).drawn(pool, batch_size, rng)

@@ -70,10 +70,7 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
     """
     if not 0 < gamma < np.inf:
         raise ValueError(f"gamma must be a positive power; got {gamma!r}")
-    assert pool.proba is not None
-    p = np.empty((pool.n, pool.proba.shape[-1]))
-    for part, passes in pool.proba_blocks():
-        p[part] = passes.mean(axis=0)
+    p = mean_proba(pool)
     two = np.partition(p, -2, axis=-1)[:, -2:]
     d = 1 - (two[:, 1] - two[:, 0])
 
@@ -110,6 +107,15 @@ def _draw(
     upto = np.cumsum(value)
     number = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
     return min(number, int(np.flatnonzero(value)[-1]))  # a product may round up to the total
+
+
+def mean_proba(pool: Pool) -> NDArray[np.float64]:
+    """(N, C) mean over the passes of proba."""
+    assert pool.proba is not None
+    p = np.empty((pool.n, pool.proba.shape[-1]))
+    for part, passes in pool.proba_blocks():
+        p[part] = passes.mean(axis=0)
+    return p
 
 
 def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -158,6 +158,8 @@ def test_plot(capsys):
     assert run(capsys, "plot", "project/runs/a", "--force", "--metric", "balanced_accuracy")[0] == 0
     assert run(capsys, "plot", "project/runs/a", "-o", "curves.svg")[0] == 0
     assert "<svg" in Path("curves.svg").read_text()
+    err = refused(capsys, "plot", "project/runs/a", "-o", "more.png", "--forecast", "50")
+    assert "acc must have at least 5 rounds to fit a curve to; got 3" in err
     err = refused(capsys, "plot", "project/runs/a", "-o", "curves.txt")
     assert "a plot must be one of" in err
     assert not Path("curves.txt").exists()

@@ -18,6 +18,7 @@ N = 120
 X = blobs(N, 6)
 P = np.random.default_rng(1).dirichlet(np.ones(4), N)
 LABELED = np.array([3, 50, 77])
+QUICK = {"refine": {"rounds": 2, "batches": 10}}  # 500 calls of other strategies are too many for each test
 
 
 def several(proba: np.ndarray) -> np.ndarray:
@@ -49,7 +50,7 @@ def ask(
     needed = {"proba": proba} if "proba" in needs else {}
     if y is None and labeled is not None and "y" in needs:
         y = classes_of(labeled, len(rows))
-    arguments |= {"y": y, "labeled": labeled}
+    arguments |= {"y": y, "labeled": labeled} | QUICK.get(strategy.name, {})
     return pyal.select(
         rows, strategy=strategy.name, batch_size=batch_size, random_state=random_state, **needed, **arguments
     )

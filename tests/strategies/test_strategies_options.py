@@ -23,6 +23,11 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
+    ("core_gcn", "subset"): ({}, 10_000, 20),
+    ("core_gcn", "epochs"): ({}, 200, 5),
+    ("core_gcn", "hidden"): ({}, 128, 8),
+    ("core_gcn", "dropout"): ({}, 0.3, 0.8),
+    ("core_gcn", "unlabeled_weight"): ({}, 1.2, 20.0),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
     ("falcun", "gamma"): ({}, 10.0, 0.5),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
@@ -53,16 +58,30 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("probcover", "n_classes"): ({"delta": "purity"}, 2, 9),
     ("probcover", "top"): ({"delta": 0.9}, 1, 5),
     ("probcover", "exhausted"): ({"delta": 1.9}, "random", "lowest"),
+    ("refine", "strategies"): ({}, "margin,badge,typiclust,maxherding,random", "typiclust"),
+    ("refine", "final"): ({}, "maxherding", "margin"),
+    ("refine", "rounds"): ({"batches": 5}, 5, 1),
+    ("refine", "batches"): ({}, 100, 5),
+    ("refine", "first_subset"): ({"rounds": 1, "batches": 5}, 5_000, 20),
+    ("refine", "alpha"): ({"batches": 5}, 0.4, 1.0),
+    ("refine", "cap"): ({}, 10_000, 12),
     ("supclust", "temperature"): ({"fraction": 1.0}, 1.0, 0.02),
     ("supclust", "fraction"): ({}, 0.1, 1.0),
     ("supclust", "max_clusters"): ({}, 500, 6),
     ("supclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("supclust", "k_nn"): ({"fraction": 0.3}, 20, 1),
     ("supclust", "squared"): ({"fraction": 0.3, "max_clusters": 4}, True, False),
+    ("tcm", "switch_after"): ({}, None, 1),
     ("typiclust", "max_clusters"): ({}, 500, 6),
     ("typiclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("typiclust", "k_nn"): ({}, 20, 1),
     ("typiclust", "squared"): ({"max_clusters": 3}, True, False),
+    ("uncertain_gcn", "margin"): ({}, 0.1, 0.9),
+    ("uncertain_gcn", "subset"): ({}, 10_000, 20),
+    ("uncertain_gcn", "epochs"): ({}, 200, 5),
+    ("uncertain_gcn", "hidden"): ({}, 128, 8),
+    ("uncertain_gcn", "dropout"): ({}, 0.3, 0.8),
+    ("uncertain_gcn", "unlabeled_weight"): ({}, 1.2, 20.0),
     ("variation_ratio", "definition"): ({}, "votes", "mean"),
 }
 
@@ -93,5 +112,7 @@ def test_its_default_is_what_the_listing_says(strategy, option):
 
 @pytest.mark.parametrize("strategy", [s.name for s in pyal.list_strategies() if "proba" in s.needs_once_labeled])
 def test_what_a_model_says_is_not_ignored(strategy):
-    given = {"initial_clusters": 4} if strategy == "ntkcpl" else {}  # the other clusters are split from these
+    # ntkcpl splits these clusters by what the model says, tcm looks at it after these labels, refine drops some rows
+    given = {"ntkcpl": {"initial_clusters": 4}, "tcm": {"switch_after": 1}, "refine": {"batches": 5}}
+    given = given.get(strategy, {})
     assert picks(strategy, **given) != picks(strategy, proba=PASSES[:, ::-1], **given)

@@ -1,8 +1,4 @@
-"""What a labelling budget has bought: numbers made of learning curves.
-
-A set of learning curves is `acc` (S, R): the accuracy (or any score of which more is better) of seed s after round r,
-with `n_labels` (R,) labels by then. A NaN is a measurement that is missing: what depends on it is NaN.
-"""
+"""Numbers made of learning curves: areas, label efficiency, tests over the seeds; and what a curve must be."""
 
 from __future__ import annotations
 
