@@ -57,7 +57,7 @@ def select(
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
     views: (V, N, d) embeddings of V augmented copies of every image, or a list of them, where a strategy compares them.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
-        source does; typiclust, supclust, probcover, maxherding and ntkcpl take rows at norm 1, others as they are.
+        source does, which `pyal strategies NAME` says.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.
@@ -74,7 +74,7 @@ def select(
     """
     inputs, options = Inputs.split(X, y, inputs_and_options)
     named = resolved(strategy, options)
-    named.check_needs(inputs)
+    named.check_needs(inputs, options)
     wanted, rng = _batch_size(batch_size), generator(random_state)
     pool = inputs.pool(named.metric)
     if wanted == 0:
@@ -106,7 +106,7 @@ def score(
         raise TypeError("strategy must be the name of a registered strategy for score(); got a callable")
     inputs, options = Inputs.split(X, y, inputs_and_options)
     named = resolved(strategy, options)
-    named.check_needs(inputs)
+    named.check_needs(inputs, options)
     if named.scores is None:
         have = ", ".join(s.name for s in list_strategies() if s.scores is not None)
         raise ValueError(
@@ -133,7 +133,7 @@ def pick(
     wanted, and where the strategy returns anything but that many distinct candidates.
     """
     named = resolved(strategy, options)
-    named.check_needs(pool)
+    named.check_needs(pool, options)
     if len(pool.labeled):
         named.check_needs_once_labeled(pool, options)
     available = len(pool.candidates)

@@ -18,7 +18,8 @@ class Strategy:
     """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
 
     needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. needs_with:
-    (option, value, argument), once rows are labelled and the option has that value. memory: extra memory per call.
+    (option, value, argument), once rows are labelled and the option has that value; needs_always_with: the same,
+    labelled or not. instead: (argument, another one that may be given in its place). memory: extra memory per call.
     citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
     the proba of several passes or members, (T, N, C).
     """
@@ -30,6 +31,8 @@ class Strategy:
     needs: tuple[str, ...] = ()
     needs_once_labeled: tuple[str, ...] = ()
     needs_with: tuple[tuple[str, Any, str], ...] = ()
+    needs_always_with: tuple[tuple[str, Any, str], ...] = ()
+    instead: tuple[tuple[str, str], ...] = ()
     memory: str = ""
     citation: str = ""
     metric: str = "euclidean"
@@ -45,11 +48,16 @@ class Strategy:
     def summary(self) -> str:
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 
-    def check_needs(self, given: Any) -> None:
+    def check_needs(self, given: Any, options: Mapping[str, Any]) -> None:
         """ValueError for an input that it cannot do without and that is None in `given`, a Pool or its Inputs."""
         for need in self.needs:
-            if getattr(given, need) is None:
-                raise ValueError(f"strategy {self.name!r} needs {need}=, which is missing")
+            choice = [need, *(other for one, other in self.instead if one == need)]
+            if all(getattr(given, name) is None for name in choice):
+                said = " or ".join(f"{name}=" for name in choice)
+                raise ValueError(f"strategy {self.name!r} needs {said}, which is missing")
+        for option, value, need in self.needs_always_with:
+            if options.get(option) == value and getattr(given, need) is None:
+                raise ValueError(f"strategy {self.name!r} with {option}={value!r} needs {need}=, which is missing")
 
     def check_needs_once_labeled(self, given: Any, options: Mapping[str, Any]) -> None:
         """The same of what it needs once rows are labelled, with these options."""
@@ -63,10 +71,9 @@ class Strategy:
 
     def needed(self, options: Mapping[str, Any], *, labeled: bool) -> tuple[str, ...]:
         """The arguments that it cannot do without, given these options, before or after rows are labelled."""
-        if not labeled:
-            return self.needs
-        by_option = tuple(need for option, value, need in self.needs_with if options.get(option) == value)
-        return self.needs + self.needs_once_labeled + by_option
+        with_options = self.needs_always_with + (self.needs_with if labeled else ())
+        by_option = tuple(need for option, value, need in with_options if options.get(option) == value)
+        return self.needs + (self.needs_once_labeled if labeled else ()) + by_option
 
     @property
     def options(self) -> dict[str, Any]:
@@ -94,6 +101,8 @@ def strategy(
     needs: tuple[str, ...] = (),
     needs_once_labeled: tuple[str, ...] = (),
     needs_with: tuple[tuple[str, Any, str], ...] = (),
+    needs_always_with: tuple[tuple[str, Any, str], ...] = (),
+    instead: tuple[tuple[str, str], ...] = (),
     memory: str = "O(N)",
     citation: str = "",
     metric: str = "euclidean",
@@ -112,8 +121,9 @@ def strategy(
 
     def register(function: Function) -> Function:
         entry = Strategy(
-            name, function, scores, aliases, needs, needs_once_labeled, needs_with, memory, citation, metric, passes
-        )
+            name, function, scores, aliases, needs, needs_once_labeled, needs_with, needs_always_with, instead, memory,
+            citation, metric, passes,
+        )  # fmt: skip
         for word in (name, *aliases):
             for other in _registered.values():
                 reloaded = other.name == name and _origin(other.function) == _origin(function)

@@ -20,11 +20,20 @@ Y[:12] = np.arange(12) % 4
 
 # (strategy, option): (what is given besides, two values that must give different picks)
 CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
+    ("activeft", "temperature"): ({}, 0.07, 1.0),
+    ("activeft", "iterations"): ({"learning_rate": 0.03}, 300, 5),
+    ("activeft", "learning_rate"): ({}, 1e-3, 0.1),
+    ("activeft", "sample"): ({"learning_rate": 0.03}, 2048, 2),
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
     ("falcun", "gamma"): ({}, 10.0, 0.5),
+    ("hierarchical_kmeans", "levels"): ({}, None, [40, 2]),
+    ("hierarchical_kmeans", "resampling_steps"): ({"within": "closest"}, 10, 0),
+    ("hierarchical_kmeans", "resampled"): ({"within": "closest", "levels": [5]}, 10, 2),
+    ("hierarchical_kmeans", "within"): ({}, "random", "closest"),
+    ("kmeans", "subset"): ({}, 50_000, 20),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
     ("margin", "aggregate"): ({}, "probs", "metric"),
     ("lookahead", "objective"): ({}, "agreement", "expected_risk"),
@@ -63,6 +72,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("typiclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("typiclust", "k_nn"): ({}, 20, 1),
     ("typiclust", "squared"): ({"max_clusters": 3}, True, False),
+    ("typiclust", "typical_in"): ({}, "self", "features"),
     ("variation_ratio", "definition"): ({}, "votes", "mean"),
 }
 
