@@ -1,10 +1,10 @@
 """Strategies: one module per family. A strategy is one decorated function; importing its module registers it."""
 
-from pyal.strategies import clusters, committees, coverage, gradients, lookahead, random, uncertainty
+from pyal.strategies import clusters, committees, consistency, coverage, gradients, lookahead, random, uncertainty
 from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import Strategy, list_strategies, strategy
 
 __all__ = [
-    "Strategy", "cluster_pseudo_labels", "clusters", "committees", "coverage", "gradients", "list_strategies",
-    "lookahead", "random", "strategy", "uncertainty",
+    "Strategy", "cluster_pseudo_labels", "clusters", "committees", "consistency", "coverage", "gradients",
+    "list_strategies", "lookahead", "random", "strategy", "uncertainty",
 ]  # fmt: skip

@@ -56,8 +56,8 @@ def typiclust(
     k_nn: how many nearest rows typicality looks at.
     squared: False takes plain distances, as the paper prints them; the authors' code squares them.
     typical_in: "self" measures typicality in X. "features" measures it in `features`, other embeddings of the rows,
-        such as those of another dimension (Ono 2023), at norm 1 where X is. Clusters are those of X either way. In a
-        loop, features are the activations of the last classifier.
+        such as those of another dimension (Ono 2024, thesis, ETH Zurich), at norm 1 where X is. Clusters are those of X
+        either way. In a loop, features are the activations of the last classifier.
 
     Differs from its source where the authors' code fails: the last row of a cluster is simply taken (there: the mean of
     nothing), a cluster with no row left is skipped (there: an error), and labels are counted by cluster number.
