@@ -65,8 +65,7 @@ def select(
         classes give as many. It needs proba.
     weights: (N,) what the rows count, not negative, for strategies that value rows one by one; the others refuse it.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
-        source does; typiclust, supclust, probcover, maxherding, ntkcpl, tcm, uncertain_gcn and core_gcn take rows at
-        norm 1, others as they are.
+        source does, which `pyal strategies NAME` says.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.
@@ -87,7 +86,7 @@ def select(
     """
     inputs, options = Inputs.split(X, y, inputs_and_options)
     named = resolved(strategy, options)
-    named.check_needs(inputs)
+    named.check_needs(inputs, options)
     wanted, rng = _batch_size(batch_size), generator(random_state)
     pool = inputs.pool(named.metric)
     if wanted == 0:
@@ -119,7 +118,7 @@ def score(
         raise TypeError("strategy must be the name of a registered strategy for score(); got a callable")
     inputs, options = Inputs.split(X, y, inputs_and_options)
     named = resolved(strategy, options)
-    named.check_needs(inputs)
+    named.check_needs(inputs, options)
     if named.scores is None:
         have = ", ".join(s.name for s in list_strategies() if s.scores is not None)
         raise ValueError(
@@ -146,7 +145,7 @@ def pick(
     wanted, and where the strategy returns anything but that many distinct candidates.
     """
     named = resolved(strategy, options)
-    named.check_needs(pool)
+    named.check_needs(pool, options)
     if len(pool.labeled):
         named.check_needs_once_labeled(pool, options)
     available = len(pool.candidates)

@@ -190,7 +190,7 @@ def test_every_strategy_stands_with_its_family_and_its_needs():
     for strategy in pyal.list_strategies():
         family, needs = listed[strategy.name]
         assert family == strategy.family, strategy.name
-        asked = strategy.needs + strategy.needs_once_labeled
+        asked = (*strategy.needs, *strategy.needs_once_labeled, *(other for _, other in strategy.instead))
         assert set(re.findall(r"`(\w+)`", needs)) == set(asked), strategy.name
         assert ("once labelled" in needs) == bool(strategy.needs_once_labeled), strategy.name
         assert ("of passes" in needs) == strategy.passes, strategy.name

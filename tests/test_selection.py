@@ -110,7 +110,7 @@ def test_rows_that_are_not_finite_are_named():
     [
         ("typiclst", "'typiclust'"),
         ("CoreSet", "'coreset'"),
-        ("xyz", "known are badge, "),
+        ("xyz", "known are activeft, "),
         ("least-confidence", "'least_confidence'"),
     ],
 )
@@ -357,9 +357,7 @@ def test_score():
         np.testing.assert_array_equal(
             np.argsort(-scores, kind="stable")[:9], pyal.select(X, strategy=strategy, proba=P, batch_size=9)
         )
-    with pytest.raises(
-        ValueError, match="has no score per row; those that have: bald, dbal, entropy, least_confidence"
-    ):
+    with pytest.raises(ValueError, match="has no score per row; those that have: bald, consistency, dbal, entropy"):
         pyal.score(X, strategy="typiclust")
     with pytest.raises(TypeError, match="got a callable"):
         pyal.score(X, strategy=lowest)
@@ -383,6 +381,9 @@ def test_strategies_are_listed():
     }
     at_norm_1 = {name for name, one in listed.items() if one.metric == "cosine"}
     assert at_norm_1 == {
+        "activeft",
+        "alfamix",
+        "dropquery",
         "typiclust",
         "supclust",
         "probcover",

@@ -64,7 +64,8 @@ def _names(s: Strategy) -> str:
 
 def _needs(s: Strategy) -> str:
     later = f", and once rows are labelled {', '.join(s.needs_once_labeled)}" if s.needs_once_labeled else ""
-    return f"{', '.join(s.needs) or 'nothing but X'}{later}"
+    asked = [" or ".join([need, *(other for one, other in s.instead if one == need)]) for need in s.needs]
+    return f"{', '.join(asked) or 'nothing but X'}{later}"
 
 
 def _default(value: object) -> str:

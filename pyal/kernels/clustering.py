@@ -147,6 +147,21 @@ def constrained_clusters(
     return found, np.sort(linked.rows[as_numpy(relaxed, "relaxed")[linked.component] > 0])
 
 
+def nearest_centers(X: Matrix, centers: Any, *, n_jobs: int | None = None) -> tuple[Any, Any]:
+    """(squared distance, number) of the nearest centre of every row, (n,) each; ties go to the lowest number.
+
+    Rows of every storage type are taken as they are. Memory: O(n + k d).
+    """
+    C = widened(checked_matrix(centers, "centers", device=X.device), value_dtype(X))
+    state = {"assignment": empty((X.n,), "int64", X.device), "upper": empty((X.n,), value_dtype(X), X.device),
+             "lower": empty((X.n,), value_dtype(X), X.device), "sums": empty((C.n, X.d), "float64", X.device),
+             "counts": empty((C.n,), "int64", X.device)}  # fmt: skip
+    sqdist = empty((X.n,), value_dtype(X), X.device)
+    launch("kmeans_assign", X, n_jobs, scratch=Scratch(), centers=C.array, k=C.n, moved=None, fixed=None, **state,
+           sqdist=sqdist)  # fmt: skip
+    return sqdist, state["assignment"]
+
+
 def _start(X: Any, n_clusters: Any, init: Any) -> tuple[Matrix, int, Matrix | None]:
     X = checked_matrix(X)
     k = size(n_clusters, "n_clusters", 1, X.n, " (the number of rows)")

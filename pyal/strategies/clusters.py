@@ -1,32 +1,35 @@
-"""Strategies that pick one row per cluster, cluster after cluster: TypiClust and SUPClust.
+"""Strategies that cluster the pool and pick so many rows of each cluster, often one.
 
-Both cluster all rows of X into min(labelled + batch_size, max_clusters) clusters. They visit the clusters with the
-fewest labelled rows first (among those the largest first, then the lowest number) and take one row from each, round
-after round. Only the candidates of a cluster that are not yet picked are ranked, and among these alone typicality is
-measured.
+TypiClust and SUPClust cluster all rows of X into min(labelled + batch_size, max_clusters) clusters. They visit the
+clusters with the fewest labelled rows first (among those the largest first, then the lowest number) and take one row
+from each, round after round. Only the candidates of a cluster that are not yet picked are ranked, and among these alone
+typicality is measured.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
-from pyal.arrays import as_numpy
-from pyal.pool import Pool
+from pyal.arrays import Matrix, as_numpy, size
+from pyal.kernels.matrices import normalized
+from pyal.pool import Pool, as_they_are
+from pyal.strategies.centroids import nearest_distinct, representatives
+from pyal.strategies.cluster_rounds import round_robin, top_fraction_filter
+from pyal.strategies.cluster_tree import balanced_picks, cluster_tree
 from pyal.strategies.registry import strategy
-
-# scores of one round: (groups (N,) with -1 where a row takes no part, typicality (N,)) -> (N,), largest picked
-Chooser = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
+from pyal.strategies.sphere_centroids import learned_centroids
 
 
 @strategy(
     "typiclust",
     aliases=("tpc_rp", "typiclust_rp"),
+    needs_always_with=(("typical_in", "features", "features"),),
     memory="O(N + clusters d)",
     metric="cosine",
     citation="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794",
@@ -40,6 +43,7 @@ def typiclust(
     min_cluster_size: int = 5,
     k_nn: int = 20,
     squared: bool = True,
+    typical_in: str = "self",
 ) -> NDArray[np.int64]:
     """Picks the most typical row of each cluster, from the clusters with the fewest labels first.
 
@@ -51,12 +55,21 @@ def typiclust(
         that small, none is left out.
     k_nn: how many nearest rows typicality looks at.
     squared: False takes plain distances, as the paper prints them; the authors' code squares them.
+    typical_in: "self" measures typicality in X. "features" measures it in `features`, other embeddings of the rows,
+        such as those of another dimension (Ono 2024, thesis, ETH Zurich), at norm 1 where X is. Clusters are those of X
+        either way. In a loop, features are the activations of the last classifier.
 
     Differs from its source where the authors' code fails: the last row of a cluster is simply taken (there: the mean of
     nothing), a cluster with no row left is skipped (there: an error), and labels are counted by cluster number.
     """
+    if typical_in not in ("self", "features"):
+        raise ValueError(f"typical_in must be 'self' or 'features'; got {typical_in!r}")
     assignment = _clustering(pool, batch_size, rng, max_clusters)[1]
-    return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
+    source = None
+    if typical_in == "features":
+        assert pool.features is not None
+        source = normalized(pool.features, "features") if pool.metric == "cosine" else pool.features
+    return round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, typical_in=source)
 
 
 @strategy(
@@ -95,7 +108,7 @@ def supclust(
         raise ValueError(f"temperature must be positive; got {temperature!r}")
     centers, assignment = _clustering(pool, batch_size, rng, max_clusters)
     if len(centers) == 1:
-        return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, lambda _, typical: typical)
+        return round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared)
     sup = as_numpy(
         kernels.sup_scores(pool.X, centers, assignment, temperature=float(temperature), n_jobs=pool.n_jobs), "scores"
     )
@@ -103,35 +116,133 @@ def supclust(
     def most_central(groups: NDArray[np.int64], typical: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(top_fraction_filter(typical, groups, fraction), sup, -np.inf)
 
-    return _round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, most_central)
+    return round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, most_central)
 
 
-def top_fraction_filter(scores: Any, groups: Any, fraction: float) -> NDArray[np.bool_]:
-    """(N,) mask of the rows with the largest scores of their group, max(1, ceil(fraction * group size)) of each.
+@strategy(
+    "kmeans",
+    aliases=("kmeans_sampling",),
+    memory="O(N + (subset + clusters) d)",
+    citation="Zhdanov 2019, arXiv:1901.05954, without its weights; Yuan, Lin & Boyd-Graber 2020, arXiv:2010.09535",
+)
+def kmeans(pool: Pool, batch_size: int, *, rng: np.random.Generator, subset: int = 50_000) -> NDArray[np.int64]:
+    """Picks the candidate nearest to each centre of k-means with as many clusters as there are picks.
 
-    Ties go to the lowest position. Raises ValueError for a fraction outside (0, 1]. Memory: O(N).
+    The candidates are clustered from picks of k-means++. The largest cluster's centre chooses first, among equally
+    large ones that with the lowest position, and each takes the nearest row that is left (Euclidean distance). Where
+    rows are equal and there are fewer clusters, candidates drawn at random make up for it. Labelled rows play no part.
 
-    scores: (N,), larger is better, +inf allowed.
-    groups: (N,) integers. Rows of a negative group are left out and are False.
-    fraction: the share of each group that is kept.
-
-    >>> top_fraction_filter([1.0, 3.0, 2.0, 5.0], [0, 0, 0, 1], 0.5)
-    array([False,  True,  True,  True])
+    subset: at most so many candidates are clustered, drawn at random, in a copy. All are, without one, where every row
+        of X is a candidate.
     """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction must lie in (0, 1]; got {fraction!r}")
-    scores, groups = as_numpy(scores, "scores"), as_numpy(groups, "groups")
-    if scores.ndim != 1 or scores.shape != groups.shape:
-        raise ValueError(f"scores and groups must both be (N,); got {scores.shape} and {groups.shape}")
-    members = np.flatnonzero(groups >= 0)
-    ordered = members[np.lexsort((-scores[members], groups[members]))]  # by group, best first, lowest position first
-    sizes = np.bincount(groups[members])
-    rank = np.arange(len(ordered)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    # rounded first: 0.1 * 70 is 7.000000000000001 and must keep 7
-    keep = np.array([max(1, math.ceil(round(fraction * int(size), 9))) for size in sizes], np.int64)
-    mask = np.zeros(len(groups), bool)
-    mask[ordered] = rank < np.repeat(keep, sizes)
-    return mask
+    return representatives(pool, pool.candidates, batch_size, size(subset, "subset", 1), rng)
+
+
+@strategy(
+    "activeft",
+    memory="O(N + (sample + labeled + clusters) d)",
+    metric="cosine",
+    citation="Xie et al. 2023, arXiv:2303.14382",
+)
+def activeft(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    temperature: float = 0.07,
+    iterations: int = 300,
+    learning_rate: float = 1e-3,
+    sample: int = 2_048,
+) -> NDArray[np.int64]:
+    """Picks the rows nearest to centroids that are trained to lie where the rows are and far from each other.
+
+    The centroids begin at candidates drawn at random. Adam lowers the mean over the rows f of log(e^(f c_k / t) +
+    sum_j e^(c_j c_k / t)) - f c_k / t, where c_k is the centroid nearest to f and j runs over all centroids. Labelled
+    rows are centroids that stay where they are. At the end each centroid, in the order drawn, takes the nearest
+    candidate that is left. Rows and centroids are at norm 1, whatever the metric. It computes in float32 on the CPU.
+
+    temperature: t, above 0.
+    iterations: steps of Adam.
+    learning_rate: of Adam, above 0.
+    sample: each step takes the mean over so many rows of X, drawn anew; over all where X has no more.
+
+    Differs from its source: there every step is over all rows, as with sample=len(X) here, which takes a copy of them.
+    Labelled rows are centroids here so that it works in rounds; the paper picks once.
+    """
+    for name, value in (("temperature", temperature), ("learning_rate", learning_rate)):
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive; got {value!r}")
+    steps, drawn = size(iterations, "iterations", 1), size(sample, "sample", 1)
+    X = pool.X if pool.metric == "cosine" else normalized(as_they_are(pool.X))
+    every = None if drawn < pool.n else _rows(X, np.arange(pool.n))
+    centroids = learned_centroids(
+        lambda: _rows(X, np.sort(rng.choice(pool.n, drawn, replace=False))) if every is None else every,
+        _rows(X, rng.choice(pool.candidates, batch_size, replace=False)),
+        _rows(X, pool.labeled),
+        temperature=float(temperature),
+        iterations=steps,
+        learning_rate=float(learning_rate),
+    )
+    return nearest_distinct(X, centroids, allowed=pool.is_candidate, n_jobs=pool.n_jobs)
+
+
+@strategy(
+    "hierarchical_kmeans",
+    memory="O(N + clusters resampled d)",
+    citation="Vo et al. 2024, arXiv:2405.15613",
+)
+def hierarchical_kmeans(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    levels: Sequence[int] | None = None,
+    resampling_steps: int = 10,
+    resampled: int = 10,
+    within: str = "random",
+) -> NDArray[np.int64]:
+    """Picks rows that are balanced over clusters, over the clusters of their centroids, and so on.
+
+    k-means clusters all rows of X, then the centroids, level by level. At each level it is repeated on the members
+    nearest to each centroid, half as many as a cluster has on average, so that centroids spread over what there is
+    instead of how often. The batch is split over the clusters of the highest level as evenly as their candidates allow,
+    each share over the clusters inside, and so on; labelled rows count as picked. What cannot be split goes to the
+    clusters with the most candidates. The first picks are one of each of the finest clusters that has a share.
+
+    levels: numbers of clusters, the finest first, which must fall. None takes [10 batch_size, batch_size], the finest
+        at most half the rows. A level has no more clusters than members.
+    resampling_steps: how often k-means is repeated at each level; 0 is plain hierarchical k-means.
+    resampled: the largest number of members of a cluster that are taken.
+    within: "random" draws the rows of a finest cluster, "closest" takes those nearest to its centroid.
+
+    Differs from its source: labelled rows count, so that it works in rounds, and the batch has its exact size.
+    """
+    if within not in ("random", "closest"):
+        raise ValueError(f"within must be 'random' or 'closest'; got {within!r}")
+    steps, few = size(resampling_steps, "resampling_steps", 0), size(resampled, "resampled", 1)
+    tree = cluster_tree(
+        pool.X, _levels(levels, pool.n, batch_size), resampling_steps=steps, resampled=few, rng=rng, n_jobs=pool.n_jobs
+    )
+    order = rng.random(pool.n) if within == "random" else tree.distance
+    return balanced_picks(tree, pool.is_labeled, pool.candidates, batch_size, order)
+
+
+def _levels(levels: Any, n: int, batch_size: int) -> list[int]:
+    if levels is None:
+        finest = max(1, min(10 * batch_size, n // 2))
+        return [finest, batch_size] if batch_size < finest else [finest]
+    if isinstance(levels, (str, bytes)) or not isinstance(levels, Sequence) or not len(levels):
+        raise ValueError(f"levels must be a list of numbers of clusters or None; got {levels!r}")
+    found = [size(k, "levels", 1) for k in levels]
+    if any(above >= below for below, above in pairwise(found)):
+        raise ValueError(f"levels must fall, from the finest level to the highest; got {levels!r}")
+    return found
+
+
+def _rows(X: Matrix, positions: NDArray[np.int64]) -> NDArray[np.floating]:
+    """(m, d) float32 on the host."""
+    factor = None if X.factor is None else X.factor[positions]
+    return np.asarray(as_numpy(Matrix(X.array[positions], X.dtype, X.device, factor), "X"), np.float32)
 
 
 def _clustering(
@@ -143,69 +254,3 @@ def _clustering(
     k = min(len(pool.labeled) + batch_size, int(max_clusters), pool.n)
     centers, assignment, _ = kernels.kmeans(pool.X, k, random_state=rng, n_jobs=pool.n_jobs)
     return centers, as_numpy(assignment, "assignment").astype(np.int64, copy=False)
-
-
-def _round_robin(
-    pool: Pool,
-    batch_size: int,
-    assignment: NDArray[np.int64],
-    min_cluster_size: int,
-    k_nn: int,
-    squared: bool,
-    choose: Chooser,
-) -> NDArray[np.int64]:
-    """One pick per cluster and round. A round is scored as a whole: its picks bear on each other by the rules alone.
-
-    Under rules a cluster's pick is the best of its rows that keeps them.
-    """
-    if int(k_nn) < 1:
-        raise ValueError(f"k_nn must be at least 1; got {k_nn!r}")
-    sizes = np.bincount(assignment)
-    n_labeled = np.bincount(assignment[pool.labeled], minlength=len(sizes))
-    order = np.lexsort((-sizes, n_labeled))  # stable: then the lowest cluster number
-    large = sizes[order] > min_cluster_size
-    waves = [order[large], order[~large]] if large.any() else [order]
-    groups = np.where(pool.is_candidate, assignment, -1)
-    upkeep = None if pool.rules is None else pool.upkeep(batch_size)
-    picks: list[int] = []
-    for wave in waves:
-        left = np.bincount(groups[groups >= 0], minlength=len(sizes))
-        while len(picks) < batch_size and left[wave].any():
-            visited = wave[left[wave] > 0][: batch_size - len(picks)]
-            ranked = _ranked(pool, groups, visited, left, int(k_nn), squared, choose)
-            for cluster, rows in zip(visited.tolist(), ranked, strict=True):
-                best = rows[:1] if upkeep is None else rows[np.isin(rows, upkeep.candidates)][:1]
-                if len(best) and upkeep is not None:
-                    upkeep.take(best)
-                picks += best.tolist()
-                groups[best if len(best) else rows] = -1  # a cluster whose rows all break a rule is used up
-                left[cluster] -= len(best) or left[cluster]
-    return np.array(picks, np.int64)
-
-
-def _ranked(
-    pool: Pool,
-    groups: NDArray[np.int64],
-    visited: NDArray[np.int64],
-    left: NDArray[np.int64],
-    k_nn: int,
-    squared: bool,
-    choose: Chooser,
-) -> list[NDArray[np.int64]]:
-    """Of each visited cluster, in the order of `visited`, the rows left: best score first, then by position."""
-    k_of = np.zeros(len(left) + 1, np.int64)  # the last entry stands for group -1
-    k_of[visited] = np.clip(left[visited] // 2, 1, k_nn)
-    k_of_row = k_of[groups]
-    typical = np.full(pool.n, -np.inf)
-    for k in np.unique(k_of[visited]):
-        here = k_of_row == k
-        found = kernels.typicality(
-            pool.X, int(k), groups=np.where(here, groups, -1), squared=squared, n_jobs=pool.n_jobs
-        )
-        typical[here] = as_numpy(found, "typicality")[here]
-    active = np.where(k_of_row > 0, groups, -1)
-    score = choose(active, typical)
-    members = np.flatnonzero(active >= 0)
-    ordered = members[np.lexsort((-score[members], active[members]))]
-    begin = np.searchsorted(active[ordered], visited)
-    return [ordered[first : first + left[cluster]] for first, cluster in zip(begin, visited, strict=True)]

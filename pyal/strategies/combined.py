@@ -166,7 +166,7 @@ def _member(pool: Pool, name: str, option: str) -> Strategy:
     found = registry.find(name)
     if found.name == "refine":
         raise ValueError(f"{option} must not name refine itself")
-    found.check_needs(pool)
+    found.check_needs(pool, {})
     if len(pool.labeled):
         found.check_needs_once_labeled(pool, found.options)
     return found

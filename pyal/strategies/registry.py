@@ -18,7 +18,8 @@ class Strategy:
     """A registered strategy; `function(pool, batch_size, *, rng, **options)` picks, `scores(pool, **options)` scores.
 
     needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. needs_with:
-    (option, value, argument), once rows are labelled and the option has that value. memory: extra memory per call.
+    (option, value, argument), once rows are labelled and the option has that value; needs_always_with: the same,
+    labelled or not. instead: (argument, another one that may be given in its place). memory: extra memory per call.
     citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
     the proba of several passes or members, (T, N, C). weighs: it values rows one by one, and weights= count there.
     """
@@ -30,6 +31,8 @@ class Strategy:
     needs: tuple[str, ...] = ()
     needs_once_labeled: tuple[str, ...] = ()
     needs_with: tuple[tuple[str, Any, str], ...] = ()
+    needs_always_with: tuple[tuple[str, Any, str], ...] = ()
+    instead: tuple[tuple[str, str], ...] = ()
     memory: str = ""
     citation: str = ""
     metric: str = "euclidean"
@@ -46,11 +49,16 @@ class Strategy:
     def summary(self) -> str:
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 
-    def check_needs(self, given: Any) -> None:
+    def check_needs(self, given: Any, options: Mapping[str, Any]) -> None:
         """ValueError for an input that it cannot do without, or cannot use, in `given`: a Pool or its Inputs."""
         for need in self.needs:
-            if getattr(given, need) is None:
-                raise ValueError(f"strategy {self.name!r} needs {need}=, which is missing")
+            choice = [need, *(other for one, other in self.instead if one == need)]
+            if all(getattr(given, name) is None for name in choice):
+                said = " or ".join(f"{name}=" for name in choice)
+                raise ValueError(f"strategy {self.name!r} needs {said}, which is missing")
+        for option, value, need in self.needs_always_with:
+            if options.get(option) == value and getattr(given, need) is None:
+                raise ValueError(f"strategy {self.name!r} with {option}={value!r} needs {need}=, which is missing")
         if given.weights is not None:
             self.check_weighs()
 
@@ -74,10 +82,9 @@ class Strategy:
 
     def needed(self, options: Mapping[str, Any], *, labeled: bool) -> tuple[str, ...]:
         """The arguments that it cannot do without, given these options, before or after rows are labelled."""
-        if not labeled:
-            return self.needs
-        by_option = tuple(need for option, value, need in self.needs_with if options.get(option) == value)
-        return self.needs + self.needs_once_labeled + by_option
+        with_options = self.needs_always_with + (self.needs_with if labeled else ())
+        by_option = tuple(need for option, value, need in with_options if options.get(option) == value)
+        return self.needs + (self.needs_once_labeled if labeled else ()) + by_option
 
     @property
     def options(self) -> dict[str, Any]:
@@ -105,6 +112,8 @@ def strategy(
     needs: tuple[str, ...] = (),
     needs_once_labeled: tuple[str, ...] = (),
     needs_with: tuple[tuple[str, Any, str], ...] = (),
+    needs_always_with: tuple[tuple[str, Any, str], ...] = (),
+    instead: tuple[tuple[str, str], ...] = (),
     memory: str = "O(N)",
     citation: str = "",
     metric: str = "euclidean",
@@ -124,18 +133,20 @@ def strategy(
 
     def register(function: Function) -> Function:
         entry = Strategy(
-            name,
-            function,
-            scores,
-            aliases,
-            needs,
-            needs_once_labeled,
-            needs_with,
-            memory,
-            citation,
-            metric,
-            passes,
-            weighs,
+            name=name,
+            function=function,
+            scores=scores,
+            aliases=aliases,
+            needs=needs,
+            needs_once_labeled=needs_once_labeled,
+            needs_with=needs_with,
+            needs_always_with=needs_always_with,
+            instead=instead,
+            memory=memory,
+            citation=citation,
+            metric=metric,
+            passes=passes,
+            weighs=weighs,
         )
         for word in (name, *aliases):
             for other in _registered.values():
@@ -152,7 +163,7 @@ def list_strategies() -> list[Strategy]:
     """The registered strategies by name, each with name, aliases, summary, needs, memory, citation and options.
 
     >>> [s.name for s in list_strategies() if s.passes]
-    ['bald', 'dbal', 'mean_std', 'powerbald', 'variation_ratio']
+    ['bald', 'consistency', 'dbal', 'diff2aug_kmeans', 'mean_std', 'powerbald', 'variation_ratio']
     """
     return [_registered[name] for name in sorted(_registered)]
 

@@ -48,7 +48,7 @@ class Subset:
             return pool.candidates
         if self.by is None:
             return np.sort(rng.choice(pool.candidates, count, replace=False))
-        self.by.check_needs(pool)
+        self.by.check_needs(pool, {})
         if len(pool.labeled):
             self.by.check_needs_once_labeled(pool, {})
         return np.sort(self.by.function(pool, count, rng=rng))

@@ -9,7 +9,7 @@ import pytest
 from oracle.reference import sqdist_between
 
 import pyal
-from pyal.strategies.clusters import top_fraction_filter
+from pyal.strategies.cluster_rounds import top_fraction_filter
 
 # two groups on a line; sums of the three nearest squared distances in A: 7.25, 2.25, 2.75, 5.25, ...: 1 is most typical
 A = [0, 1, 1.5, 2, 8, 9.5, 12]

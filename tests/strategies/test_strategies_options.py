@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from data import blobs
+from sklearn.linear_model import LogisticRegression
 
 import pyal
 
@@ -18,8 +19,17 @@ FEATURES = RNG.standard_normal((N, 3))
 Y = np.full(N, -1)
 Y[:12] = np.arange(12) % 4
 
+HEAD = LogisticRegression().fit(X, np.arange(N) % 3)
+
 # (strategy, option): (what is given besides, two values that must give different picks)
 CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
+    ("activeft", "temperature"): ({}, 0.07, 1.0),
+    ("activeft", "iterations"): ({"learning_rate": 0.03}, 300, 5),
+    ("activeft", "learning_rate"): ({}, 1e-3, 0.1),
+    ("activeft", "sample"): ({"learning_rate": 0.03}, 2048, 2),
+    ("alfamix", "head"): ({}, None, HEAD),
+    ("alfamix", "epsilon"): ({}, 0.2, 2.0),
+    ("alfamix", "subset"): ({"epsilon": 2.0}, 50_000, 12),
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
@@ -28,8 +38,19 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("core_gcn", "hidden"): ({}, 128, 8),
     ("core_gcn", "dropout"): ({}, 0.3, 0.8),
     ("core_gcn", "unlabeled_weight"): ({}, 1.2, 20.0),
+    ("diff2aug_kmeans", "uncertainty"): ({}, "margin", "least_confidence"),
+    ("diff2aug_kmeans", "n_clusters"): ({}, 20, 2),
+    ("dropquery", "head"): ({}, None, HEAD),
+    ("dropquery", "dropout"): ({}, 0.75, 0.1),
+    ("dropquery", "passes"): ({}, 3, 1),
+    ("dropquery", "subset"): ({}, 50_000, 12),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
     ("falcun", "gamma"): ({}, 10.0, 0.5),
+    ("hierarchical_kmeans", "levels"): ({}, None, [40, 2]),
+    ("hierarchical_kmeans", "resampling_steps"): ({"within": "closest"}, 10, 0),
+    ("hierarchical_kmeans", "resampled"): ({"within": "closest", "levels": [5]}, 10, 2),
+    ("hierarchical_kmeans", "within"): ({}, "random", "closest"),
+    ("kmeans", "subset"): ({}, 50_000, 20),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
     ("margin", "aggregate"): ({}, "probs", "metric"),
     ("lookahead", "objective"): ({}, "agreement", "expected_risk"),
@@ -82,6 +103,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("uncertain_gcn", "hidden"): ({}, 128, 8),
     ("uncertain_gcn", "dropout"): ({}, 0.3, 0.8),
     ("uncertain_gcn", "unlabeled_weight"): ({}, 1.2, 20.0),
+    ("typiclust", "typical_in"): ({}, "self", "features"),
     ("variation_ratio", "definition"): ({}, "votes", "mean"),
 }
 
