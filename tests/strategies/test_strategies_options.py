@@ -21,6 +21,10 @@ Y[:12] = np.arange(12) % 4
 # (strategy, option): (what is given besides, two values that must give different picks)
 CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
+    ("bait", "fisher"): ({"proba": PASSES[0]}, "binary", "classes"),
+    ("bait", "top"): ({"proba": PASSES[0], "fisher": "classes"}, None, 1),
+    ("bait", "ridge"): ({"proba": PASSES[0]}, 1.0, 1e-3),
+    ("bait", "oversample"): ({"proba": PASSES[0], "ridge": 1e-3}, 2.0, 1.0),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
