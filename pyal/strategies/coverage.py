@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyal import kernels
 from pyal.arrays import as_numpy
 from pyal.pool import Pool
+from pyal.strategies.partitions import in_parts
 from pyal.strategies.registry import strategy
 
 DEFAULT_CLASSES = 10
@@ -27,7 +28,13 @@ DEFAULT_CLASSES = 10
     citation="Sener & Savarese 2018, arXiv:1708.00489; Gonzalez 1985",
 )
 def coreset(
-    pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "random", cover_on: str = "self"
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    first: str = "random",
+    cover_on: str = "self",
+    n_partitions: int = 1,
 ) -> NDArray[np.int64]:
     """Picks, again and again, the candidate farthest from all that is labelled or picked (greedy k-center).
 
@@ -35,6 +42,8 @@ def coreset(
         lowest position).
     cover_on: "self" measures distances in X. "al" measures them in `features`, the activations of the last classifier,
         once rows are labelled, as papers that compare with Coreset do.
+    n_partitions: how many parts the candidates are split into at random; each part picks its share of the batch, as if
+        there were no other candidates. 1 is greedy k-center itself.
 
     Differs from its source: the paper goes on to refine the greedy picks by mixed-integer programming; pyal does not.
     """
@@ -46,21 +55,27 @@ def coreset(
     if cover_on == "al" and len(pool.labeled):
         assert pool.features is not None
         X, carried = pool.features, None  # other activations in each round
-    start = None
-    if not len(pool.labeled) and first == "random":
-        start = int(rng.choice(pool.candidates))
-    elif not len(pool.labeled) and first == "norm":
-        start = int(pool.candidates[np.argmax(pool.sqnorms[pool.candidates])])
-    picks, _ = kernels.k_center_greedy(
-        X,
-        batch_size,
-        covered_by=pool.labeled,
-        candidates=pool.candidates,
-        start=start,
-        carried=carried,
-        n_jobs=pool.n_jobs,
-    )
-    return as_numpy(picks, "positions")
+
+    def pick(candidates: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        picks, _ = kernels.k_center_greedy(
+            X,
+            size,
+            covered_by=pool.labeled,
+            candidates=candidates,
+            start=None if len(pool.labeled) else _first(pool, candidates, first, rng),
+            carried=carried,
+            n_jobs=pool.n_jobs,
+        )
+        return as_numpy(picks, "positions")
+
+    return in_parts(pool, batch_size, n_partitions, rng, pick)
+
+
+def _first(pool: Pool, candidates: NDArray[np.int64], first: str, rng: np.random.Generator) -> int:
+    """The first pick where nothing is labelled."""
+    if first == "random":
+        return int(rng.choice(candidates))
+    return int(candidates[np.argmax(pool.sqnorms[candidates]) if first == "norm" else 0])
 
 
 @strategy("probcover", memory="O(N + classes d)", metric="cosine", citation="Yehuda et al. 2022, arXiv:2205.11320")

@@ -17,6 +17,9 @@ PASSES = RNG.dirichlet(np.full(4, 0.5), (5, N))
 FEATURES = RNG.standard_normal((N, 3))
 Y = np.full(N, -1)
 Y[:12] = np.arange(12) % 4
+# enough rows for k-means to stop before its centres are still
+MANY = {"rows": np.random.default_rng(0).random((3000, 2)).astype(np.float32), "metric": "euclidean"}
+MANY |= dict.fromkeys(("y", "proba", "features"))
 
 # (strategy, option): (what is given besides, two values that must give different picks)
 CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
@@ -27,8 +30,11 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("bait", "oversample"): ({"proba": PASSES[0], "ridge": 1e-3}, 2.0, 1.0),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
+    ("coreset", "n_partitions"): ({}, 1, 4),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
     ("falcun", "gamma"): ({}, 10.0, 0.5),
+    ("lcmd", "first"): ({"y": None}, "norm", "random"),
+    ("lcmd", "cluster_on"): ({}, "self", "al"),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
     ("margin", "aggregate"): ({}, "probs", "metric"),
     ("lookahead", "objective"): ({}, "agreement", "expected_risk"),
@@ -62,6 +68,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("supclust", "max_clusters"): ({}, 500, 6),
     ("supclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("supclust", "k_nn"): ({"fraction": 0.3}, 20, 1),
+    ("supclust", "centers"): (MANY | {"max_clusters": 6, "fraction": 1.0}, "kmeans", "mean"),
     ("supclust", "squared"): ({"fraction": 0.3, "max_clusters": 4}, True, False),
     ("typiclust", "max_clusters"): ({}, 500, 6),
     ("typiclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
@@ -73,7 +80,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
 
 def picks(strategy: str, **given: Any) -> list[int]:
     needs = {"y": Y, "proba": PASSES, "features": FEATURES, "batch_size": 10, "random_state": 0} | given
-    return pyal.select(X, strategy=strategy, **needs).tolist()
+    return pyal.select(needs.pop("rows", X), strategy=strategy, **needs).tolist()
 
 
 def test_every_option_has_a_case():
