@@ -115,6 +115,7 @@ def supclust(
 
 @strategy(
     "lcmd",
+    memory="O(N + labels d)",
     needs_with=(("cluster_on", "al", "features"),),
     citation="Holzmueller et al. 2023, arXiv:2203.09410",
 )
@@ -123,10 +124,10 @@ def lcmd(
 ) -> NDArray[np.int64]:
     """Picks, again and again, the row of the largest cluster that is farthest from its centre.
 
-    LCMD stands for largest cluster maximum distance. The labelled and the picked rows are the centres, and every candidate belongs to the nearest one; where two are
-    equally near, to the lower labelled row or the earlier pick. The size of a cluster is the sum of the squared
-    distances of its candidates to the centre, in float64. Of clusters of one size the centre that came first is taken,
-    labelled rows by position.
+    LCMD stands for largest cluster maximum distance. The labelled and the picked rows are the centres, and every
+    candidate belongs to the nearest one; where two are equally near, to the lower labelled row or the earlier pick. The
+    size of a cluster is the sum of the squared distances of its candidates to the centre, in float64. Of clusters of
+    one size the centre that came first is taken, labelled rows by position.
 
     first: the first pick where nothing is labelled: "norm" (the row of the largest norm, as in the paper) or "random".
     cluster_on: "self" measures distances in X. "al" measures them in `features`, the activations of the last

@@ -1,6 +1,6 @@
 """Strategies that ask for the rows a classifier is least sure of, from its class probabilities alone.
 
-Each but falcun is a score. The batch is made of its largest values, and ties go to the lowest position.
+Each but falcun and cdal is a score. The batch is made of its largest values, and ties go to the lowest position.
 """
 
 from __future__ import annotations
@@ -69,11 +69,7 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
     """
     if not 0 < gamma < np.inf:
         raise ValueError(f"gamma must be a positive power; got {gamma!r}")
-    assert pool.proba is not None
-    p = np.empty((pool.n, pool.proba.shape[-1]))
-    for part, passes in pool.proba_blocks():
-        p[part] = passes.mean(axis=0)
-    p = p[pool.candidates]
+    p = _mean_proba(pool)[pool.candidates]
     two = np.partition(p, -2, axis=-1)[:, -2:]
     d, left = 1 - (two[:, 1] - two[:, 0]), np.ones(len(p), bool)
     picks = np.empty(batch_size, np.int64)
@@ -88,6 +84,58 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
             d[part] = np.minimum(d[part], abs(p[part] - p[pick]).sum(axis=1))
         d[~left] = 0
     return pool.candidates[picks]
+
+
+@strategy("cdal", needs=("proba",), memory="O(N C)", citation="Agarwal et al. 2020, arXiv:2008.05723")
+def cdal(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Picks, again and again, the candidate whose class probabilities differ most from all that is labelled or picked.
+
+    This is greedy k-center. Two rows are 1/2 sum_c (p_c - q_c)(log p_c - log q_c) apart, the mean of the two
+    Kullback-Leibler divergences in nats, with probabilities of at least 1e-12. p is the mean over the T passes of a
+    (T, N, C) proba. Where nothing is labelled, the first pick is drawn. X plays no part.
+
+    Differs from its source: this is CDAL-CS, without the policy that CDAL-RL learns. The authors' code draws the first
+    pick of every batch, and skips distances that are not finite.
+    """
+    p = _mean_proba(pool)
+    np.maximum(p, 1e-12, out=p)
+    logs = np.log(p)
+    apart, left, picks = np.full(pool.n, np.inf), pool.is_candidate.copy(), np.empty(batch_size, np.int64)
+    if len(pool.labeled):
+        _move_closer(apart, p, logs, pool.labeled)
+    for t in range(batch_size):
+        drawn = t == 0 and not len(pool.labeled)
+        picks[t] = rng.choice(pool.candidates) if drawn else np.argmax(np.where(left, apart, -1))
+        left[picks[t]] = False
+        _move_closer(apart, p, logs, picks[t : t + 1])
+    return picks
+
+
+def _move_closer(
+    apart: NDArray[np.float64], p: NDArray[np.float64], logs: NDArray[np.float64], centers: NDArray[np.int64]
+) -> None:
+    """Lowers `apart`, (N,), to the divergence of the nearest centre where that is less.
+
+    Products of matrices find the nearest of several centres; its divergence is then summed up from the differences, so
+    that it is 0 between equal rows.
+    """
+    q, log_q = p[centers], logs[centers]
+    own = (q * log_q).sum(axis=1)
+    for part in row_blocks(len(p), 4 * (p.shape[1] + len(centers))):
+        nearest = np.zeros(len(apart[part]), np.int64)
+        if len(centers) > 1:
+            nearest = (own - p[part] @ log_q.T - logs[part] @ q.T).argmin(axis=1)
+        found = ((p[part] - q[nearest]) * (logs[part] - log_q[nearest])).sum(axis=1) / 2
+        np.minimum(apart[part], found, out=apart[part])
+
+
+def _mean_proba(pool: Pool) -> NDArray[np.float64]:
+    """(N, C) class probabilities, the mean over the passes."""
+    assert pool.proba is not None
+    p = np.empty((pool.n, pool.proba.shape[-1]))
+    for part, passes in pool.proba_blocks():
+        p[part] = passes.mean(axis=0)
+    return p
 
 
 def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:
