@@ -57,7 +57,8 @@ def select(
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
     views: (V, N, d) embeddings of V augmented copies of every image, or a list of them, where a strategy compares them.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
-        source does; typiclust, supclust, probcover, maxherding and ntkcpl take rows at norm 1, others as they are.
+        source does; typiclust, supclust, probcover, maxherding, uherding and ntkcpl take rows at norm 1, others as they
+        are.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.

@@ -382,7 +382,7 @@ def test_strategies_are_listed():
         "maxherding",
     }
     at_norm_1 = {name for name, one in listed.items() if one.metric == "cosine"}
-    assert at_norm_1 == {"typiclust", "supclust", "probcover", "maxherding", "ntkcpl"}
+    assert at_norm_1 == {"typiclust", "supclust", "probcover", "maxherding", "uherding", "ntkcpl"}
     assert listed["badge"].needs == ("proba",)
     assert listed["maxherding"].options == {"bandwidth": None}
 

@@ -74,6 +74,9 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("typiclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("typiclust", "k_nn"): ({}, 20, 1),
     ("typiclust", "squared"): ({"max_clusters": 3}, True, False),
+    ("uherding", "uncertainty"): ({"bandwidth": 0.3}, "margin", "entropy"),
+    ("uherding", "bandwidth"): ({}, None, 0.7),
+    ("uherding", "temperature"): ({"bandwidth": 0.3}, None, 19.0),
     ("variation_ratio", "definition"): ({}, "votes", "mean"),
 }
 
