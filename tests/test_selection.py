@@ -130,7 +130,7 @@ def test_aliases():
 
 
 def test_misspelt_options():
-    message = "'coreset' has no option 'frist'; its options are first, cover_on; did you mean 'first'"
+    message = "'coreset' has no option 'frist'; its options are first, cover_on, n_partitions; did you mean 'first'"
     with pytest.raises(TypeError, match=message):
         pyal.select(X, strategy="coreset", frist="norm")
     with pytest.raises(TypeError, match="'random' has no option 'first'; it has none"):
@@ -384,6 +384,7 @@ def test_strategies_are_listed():
         "activeft",
         "alfamix",
         "dropquery",
+        "uherding",
         "typiclust",
         "supclust",
         "probcover",

@@ -61,15 +61,19 @@ class Matrix:
         factor = None if self.factor is None else self.factor[rows]
         return Matrix(self.array[rows], self.dtype, self.device, factor)
 
-    def take(self, positions: Any) -> Matrix:
-        """The rows at `positions`, gathered into a copy without a factor: it holds the products."""
+    def gathered(self, positions: Any) -> Matrix:
+        """A copy of the rows at `positions`, with their factors."""
         if self.device != "cpu":
             import torch
 
             positions = torch.as_tensor(positions, device=self.device)
         factor = None if self.factor is None else self.factor[positions]
         rows = self.array[positions]
-        return plain(Matrix(np.asarray(rows) if self.device == "cpu" else rows, self.dtype, self.device, factor))
+        return Matrix(np.asarray(rows) if self.device == "cpu" else rows, self.dtype, self.device, factor)
+
+    def take(self, positions: Any) -> Matrix:
+        """The rows at `positions`, gathered into a copy without a factor: it holds the products."""
+        return plain(self.gathered(positions))
 
     def blocks(self, width: int = 0) -> Iterator[tuple[slice, Any]]:
         """Slices of rows and their values as float64 copies, a few MB at a time (where the array lives).

@@ -41,6 +41,19 @@ class Carried:
         self._of: tuple[Any, ...] = ()  # what the arrays were made for
         self._lent: tuple[Any, ...] = ()
 
+    @property
+    def sqdist(self) -> Any:
+        """(n,) squared distances of all rows to the nearest of `rows`, which k_center_greedy carries, where X lives.
+
+        The next call writes to it.
+
+        >>> carried = Carried()
+        >>> picks, _ = k_center_greedy([[0.0], [1.0], [9.0]], 0, covered_by=[0], carried=carried)
+        >>> carried.sqdist.tolist()
+        [0.0, 1.0, 81.0]
+        """
+        return self._arrays["coverage"]
+
     def lend(self, kernel: str, asked: Greedy, covered: NDArray[np.int64], options: tuple[Any, ...]) -> dict[str, Any]:
         """The fields of a call: what is carried, and of `covered` what is new. `keep` follows when it has returned."""
         X = asked.X

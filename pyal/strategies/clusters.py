@@ -86,6 +86,7 @@ def supclust(
     min_cluster_size: int = 5,
     k_nn: int = 20,
     squared: bool = True,
+    centers: str = "kmeans",
 ) -> NDArray[np.int64]:
     """Picks, of each cluster's most typical rows, the one closest to the other clusters.
 
@@ -101,22 +102,98 @@ def supclust(
     min_cluster_size: clusters of at most this many rows are left out until nothing else is left, as in typiclust.
     k_nn: how many nearest rows typicality looks at.
     squared: False takes plain distances for typicality.
+    centers: what stands for a cluster in these distances. "kmeans" is the centre that k-means returns, to which each of
+        its rows is nearest; "mean" is the mean of these rows. They differ where k-means stops before all is still.
     """
+    if centers not in ("kmeans", "mean"):
+        raise ValueError(f"centers must be 'kmeans' or 'mean'; got {centers!r}")
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction!r}")
     if not 0 < temperature < np.inf:
         raise ValueError(f"temperature must be positive; got {temperature!r}")
-    centers, assignment = _clustering(pool, batch_size, rng, max_clusters)
-    if len(centers) == 1:
+    middles, assignment = _clustering(pool, batch_size, rng, max_clusters)
+    if centers == "mean":  # one step of Lloyd's from here: the assignment to these centres is known, and its means
+        middles = kernels.kmeans(pool.X, len(middles), init=middles, max_iter=1, tol=0.0, n_jobs=pool.n_jobs)[0]
+    if len(middles) == 1:
         return round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared)
     sup = as_numpy(
-        kernels.sup_scores(pool.X, centers, assignment, temperature=float(temperature), n_jobs=pool.n_jobs), "scores"
+        kernels.sup_scores(pool.X, middles, assignment, temperature=float(temperature), n_jobs=pool.n_jobs), "scores"
     )
 
     def most_central(groups: NDArray[np.int64], typical: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(top_fraction_filter(typical, groups, fraction), sup, -np.inf)
 
     return round_robin(pool, batch_size, assignment, min_cluster_size, k_nn, squared, most_central)
+
+
+@strategy(
+    "lcmd",
+    memory="O(N + labels d)",
+    needs_with=(("cluster_on", "al", "features"),),
+    citation="Holzmueller et al. 2023, arXiv:2203.09410",
+)
+def lcmd(
+    pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "norm", cluster_on: str = "self"
+) -> NDArray[np.int64]:
+    """Picks, again and again, the row of the largest cluster that is farthest from its centre.
+
+    LCMD stands for largest cluster maximum distance. The labelled and the picked rows are the centres, and every
+    candidate belongs to the nearest one; where two are equally near, to the lower labelled row or the earlier pick. The
+    size of a cluster is the sum of the squared distances of its candidates to the centre, in float64. Of clusters of
+    one size the centre that came first is taken, labelled rows by position.
+
+    first: the first pick where nothing is labelled: "norm" (the row of the largest norm, as in the paper) or "random".
+    cluster_on: "self" measures distances in X. "al" measures them in `features`, the activations of the last
+        classifier, once rows are labelled.
+
+    Differs from its source: the paper measures distances by kernels of the trained network, of which
+    cluster_on="al" is that of the last layer; it also offers sketches of full gradients.
+    """
+    if first not in ("norm", "random"):
+        raise ValueError(f"first must be 'norm' or 'random'; got {first!r}")
+    if cluster_on not in ("self", "al"):
+        raise ValueError(f"cluster_on must be 'self' or 'al'; got {cluster_on!r}")
+    X = pool.X
+    if cluster_on == "al" and len(pool.labeled):
+        assert pool.features is not None
+        X = pool.features
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        before = np.concatenate([pool.labeled, picked])
+        if not len(before) and first == "norm":
+            before = candidates[[np.argmax(pool.sqnorms[candidates])]]
+        elif not len(before):
+            before = rng.choice(candidates, 1)
+        known = len(pool.labeled) + len(picked)
+        return _largest_cluster_picks(X, before, candidates, known + wanted, pool.n_jobs)[known:]
+
+    return pool.in_turn(batch_size, next_picks)
+
+
+def _largest_cluster_picks(
+    X: Matrix, centers: NDArray[np.int64], candidates: NDArray[np.int64], count: int, n_jobs: int | None
+) -> NDArray[np.int64]:
+    """The centres and what LCMD picks after them, `count` in all."""
+    owner = as_numpy(kernels.knn(X.gathered(centers), 1, queries=X, n_jobs=n_jobs)[1], "positions")[:, 0]
+    nearest = kernels.Carried()
+    sqdist = _distances_to(X, centers, nearest, n_jobs)
+    while len(centers) < count:
+        members = np.setdiff1d(candidates, centers, assume_unique=True)
+        sizes = np.bincount(owner[members], sqdist[members], len(centers))
+        sizes[np.bincount(owner[members], minlength=len(centers)) == 0] = -1  # a cluster of size 0 may have rows
+        members = members[owner[members] == sizes.argmax()]
+        centers = np.append(centers, members[sqdist[members].argmax()])
+        before, sqdist = sqdist, _distances_to(X, centers, nearest, n_jobs)
+        owner[sqdist < before] = len(centers) - 1
+    return centers
+
+
+def _distances_to(
+    X: Matrix, centers: NDArray[np.int64], carried: kernels.Carried, n_jobs: int | None
+) -> NDArray[np.float64]:
+    """(N,) squared distances to the nearest centre, of which only those that `carried` does not know are looked at."""
+    kernels.k_center_greedy(X, 0, covered_by=centers, carried=carried, n_jobs=n_jobs)
+    return as_numpy(carried.sqdist, "distances").astype(np.float64)
 
 
 @strategy(

@@ -14,8 +14,8 @@ from pyal.arrays import size
 from pyal.pool import Pool, taken_with
 from pyal.strategies import registry
 from pyal.strategies.clusters import typiclust
-from pyal.strategies.coverage import DEFAULT_CLASSES
-from pyal.strategies.lookahead import class_columns
+from pyal.strategies.distances import DEFAULT_CLASSES
+from pyal.strategies.label_columns import class_columns
 from pyal.strategies.registry import Strategy, strategy
 from pyal.strategies.scores import largest
 from pyal.strategies.uncertainty import margin, mean_proba

@@ -1,13 +1,10 @@
 """Strategies that cover the pool: every row should lie near a labelled one.
 
-ProbCover and MaxHerding take rows at norm 1, as their sources do, where no metric is given; k-center takes them as they
-are.
+ProbCover, MaxHerding and UHerding take rows at norm 1, as their sources do, where no metric is given; k-center takes
+them as they are.
 """
 
 from __future__ import annotations
-
-import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +12,12 @@ from numpy.typing import NDArray
 from pyal import kernels
 from pyal.arrays import as_numpy
 from pyal.pool import Pool
+from pyal.strategies.calibration import fitted_temperature, tempered
+from pyal.strategies.distances import ball_radius, spread, warn_where_alike, warn_where_empty
+from pyal.strategies.label_columns import class_columns
+from pyal.strategies.partitions import in_parts
 from pyal.strategies.registry import strategy
-
-DEFAULT_CLASSES = 10
+from pyal.strategies.uncertainty import entropies
 
 
 @strategy(
@@ -27,7 +27,13 @@ DEFAULT_CLASSES = 10
     citation="Sener & Savarese 2018, arXiv:1708.00489; Gonzalez 1985",
 )
 def coreset(
-    pool: Pool, batch_size: int, *, rng: np.random.Generator, first: str = "random", cover_on: str = "self"
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    first: str = "random",
+    cover_on: str = "self",
+    n_partitions: int = 1,
 ) -> NDArray[np.int64]:
     """Picks, again and again, the candidate farthest from all that is labelled or picked (greedy k-center).
 
@@ -35,6 +41,8 @@ def coreset(
         lowest position).
     cover_on: "self" measures distances in X. "al" measures them in `features`, the activations of the last classifier,
         once rows are labelled, as papers that compare with Coreset do.
+    n_partitions: how many parts the candidates are split into at random; each part picks its share of the batch, as if
+        there were no other candidates. 1 is greedy k-center itself.
 
     Differs from its source: the paper goes on to refine the greedy picks by mixed-integer programming; pyal does not.
     """
@@ -46,11 +54,6 @@ def coreset(
     if cover_on == "al" and len(pool.labeled):
         assert pool.features is not None
         X, carried = pool.features, None  # other activations in each round
-    start = None
-    if not len(pool.labeled) and first == "random":
-        start = int(rng.choice(pool.candidates))
-    elif not len(pool.labeled) and first == "norm":
-        start = int(pool.candidates[np.argmax(pool.sqnorms[pool.candidates])])
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
         covered = np.union1d(pool.labeled, picked)
@@ -59,13 +62,20 @@ def coreset(
             wanted,
             covered_by=covered,
             candidates=candidates,
-            start=None if len(covered) else start,
+            start=None if len(covered) else _first(pool, candidates, first, rng),
             carried=carried,
             n_jobs=pool.n_jobs,
         )
         return as_numpy(picks, "positions")
 
-    return pool.in_turn(batch_size, next_picks)
+    return in_parts(pool, batch_size, n_partitions, rng, next_picks)
+
+
+def _first(pool: Pool, candidates: NDArray[np.int64], first: str, rng: np.random.Generator) -> int:
+    """The first pick where nothing is labelled."""
+    if first == "random":
+        return int(rng.choice(candidates))
+    return int(candidates[np.argmax(pool.sqnorms[candidates]) if first == "norm" else 0])
 
 
 @strategy(
@@ -135,7 +145,7 @@ def probcover(
         raise ValueError(f"exhausted must be 'random' or 'lowest'; got {exhausted!r}")
     if int(top) < 1:
         raise ValueError(f"top must be at least 1; got {top!r}")
-    radius = _radius(pool, batch_size, delta, coverage, alpha, n_classes)
+    radius = ball_radius(pool, batch_size, delta, coverage, alpha, n_classes)
     carried, gained = _carried(pool, "probcover"), []
 
     def by_gain(covered: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
@@ -164,8 +174,8 @@ def probcover(
 
     found = pool.in_turn(batch_size, next_picks, ahead=False)
     if len(gained) == 1:
-        _warn_where_alike(pool, "probcover", "delta", radius, gained[0])
-        _warn_where_empty(pool, radius, gained[0])
+        warn_where_alike(pool, "probcover", "delta", radius, gained[0])
+        warn_where_empty(pool, radius, gained[0])
     return found
 
 
@@ -196,9 +206,7 @@ def maxherding(
 
     Differs from its source: all rows of X count, where the authors' code takes a subset of 35,000.
     """
-    if bandwidth is not None and not 0 < bandwidth < np.inf:
-        raise ValueError(f"bandwidth must be a positive distance; got {bandwidth!r}")
-    h = float(bandwidth) if bandwidth is not None else 1.0 if pool.metric == "cosine" else _spread(pool) or 1.0
+    h = _bandwidth(pool, bandwidth)
     carried, gained = _carried(pool, "maxherding"), []
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
@@ -217,8 +225,106 @@ def maxherding(
 
     found = pool.in_turn(batch_size, next_picks, ahead=False)
     if len(gained) == 1 and pool.weights is None:
-        _warn_where_alike(pool, "maxherding", "bandwidth", h, gained[0])
+        warn_where_alike(pool, "maxherding", "bandwidth", h, gained[0])
     return found
+
+
+@strategy(
+    "uherding",
+    aliases=("uncertainty_herding",),
+    needs_once_labeled=("y", "proba"),
+    memory="O(N + labels (d + C))",
+    metric="cosine",
+    weighs=True,
+    citation="Bae, Oliveira & Sutherland 2025 (ICLR), arXiv:2412.20644",
+)
+def uherding(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,  # noqa: ARG001
+    uncertainty: str = "margin",
+    bandwidth: float | None = None,
+    temperature: float | None = None,
+) -> NDArray[np.int64]:
+    """Picks the rows that raise the kernel coverage of what the classifier is unsure of most.
+
+    The coverage is that of maxherding, where each row counts with its uncertainty under calibrated probabilities, and a
+    labelled row with 0. Where nothing is labelled all rows count 1, and the picks are maxherding's. As labels become
+    more, the bandwidth falls, so that the picks go from rows that cover much to rows that are unsure. y must hold
+    column numbers of proba, or all of its classes, which then stand in their order; p is the mean over the T passes of
+    a (T, N, C) proba.
+
+    uncertainty: "margin" is 1 - (p_(1) - p_(2)), "entropy" -sum_c p_c log p_c in nats and "least_confidence" 1 - p_(1).
+    bandwidth: a distance, as in maxherding. None takes the smallest one above 0 between two labelled rows and, where
+        there are no two, what maxherding does.
+    temperature: T in p^(1 / T), divided by its sum over the classes. None takes that of 1.0, 1.1, ..., 19.9 with the
+        least expected calibration error (15 bins) over the labelled rows.
+
+    Differs from its source: there the temperature is that of a second classifier, fitted to 70 % of the labels and
+    calibrated on the others. proba comes from one that has seen all labels, and is surer of these.
+    """
+    if uncertainty not in ("margin", "entropy", "least_confidence"):
+        raise ValueError(f"uncertainty must be 'margin', 'entropy' or 'least_confidence'; got {uncertainty!r}")
+    if temperature is not None and not 0 < temperature < np.inf:
+        raise ValueError(f"temperature must be positive; got {temperature!r}")
+    h, weights = _bandwidth(pool, bandwidth), None
+    if len(pool.labeled):
+        weights = _uncertainties(pool, uncertainty, temperature)
+        h = _bandwidth(pool, bandwidth if bandwidth is not None else _closest_labels(pool))
+    if pool.weights is not None:
+        weights = pool.weights if weights is None else weights * pool.weights
+    carried = None if pool.rules is None else kernels.Carried()  # the weights are others in each round
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        picks, _ = kernels.herding(
+            pool.X,
+            wanted,
+            bandwidth=h,
+            weights=weights,
+            covered_by=np.union1d(pool.labeled, picked),
+            candidates=candidates,
+            carried=carried,
+            n_jobs=pool.n_jobs,
+        )
+        return as_numpy(picks, "positions")
+
+    return pool.in_turn(batch_size, next_picks, ahead=False)
+
+
+def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> NDArray[np.float64]:
+    """(N,) what the rows count, 0 where they are labelled."""
+    assert pool.proba is not None
+    passes = pool.proba if pool.proba.ndim == 3 else pool.proba[None]
+    if temperature is None:
+        known = np.asarray(passes[:, pool.labeled], np.float64).mean(axis=0)
+        temperature = fitted_temperature(known, class_columns(pool))
+    weights = np.empty(pool.n)
+    for part, block in pool.proba_blocks():
+        p = tempered(block.mean(axis=0), float(temperature))
+        if uncertainty == "entropy":
+            weights[part] = entropies(p)
+            continue
+        two = np.partition(p, -2, axis=1)[:, -2:]
+        weights[part] = 1 - two[:, 1] + (two[:, 0] if uncertainty == "margin" else 0)
+    weights[pool.labeled] = 0
+    return np.maximum(weights, 0)  # a sum of probabilities may round to more than 1
+
+
+def _closest_labels(pool: Pool) -> float | None:
+    """The smallest distance above 0 between two labelled rows; None where there are no two."""
+    rows = np.unique(as_numpy(pool.X.take(pool.labeled), "X"), axis=0)
+    if len(rows) < 2:
+        return None
+    square = as_numpy(kernels.knn(rows, 1, n_jobs=pool.n_jobs)[0], "X")[:, 0]
+    return float(np.sqrt(square[square > 0].min())) if (square > 0).any() else None
+
+
+def _bandwidth(pool: Pool, bandwidth: float | None) -> float:
+    """The distance given, or what stands for None: 1 for rows at norm 1, else their spread."""
+    if bandwidth is not None and not 0 < bandwidth < np.inf:
+        raise ValueError(f"bandwidth must be a positive distance; got {bandwidth!r}")
+    return float(bandwidth) if bandwidth is not None else 1.0 if pool.metric == "cosine" else spread(pool) or 1.0
 
 
 def _carried(pool: Pool, name: str) -> kernels.Carried | None:
@@ -227,105 +333,6 @@ def _carried(pool: Pool, name: str) -> kernels.Carried | None:
         return None if pool.rules is None else kernels.Carried()
     known: kernels.Carried = pool.carried.setdefault(name, kernels.Carried())
     return known
-
-
-def _spread(pool: Pool) -> float:
-    """The root of the mean squared distance of a row to the mean of all rows; the rounds of a loop share one."""
-    known = {} if pool.carried is None else pool.carried.setdefault("spread", {})
-    if pool.metric not in known:
-        _, _, inertia = kernels.kmeans(
-            pool.X, 1, init=pool.X.take(np.zeros(1, np.int64)), max_iter=1, n_jobs=pool.n_jobs
-        )
-        known[pool.metric] = float(np.sqrt(inertia / pool.n))
-    return float(known[pool.metric])
-
-
-def _warn_where_alike(pool: Pool, name: str, option: str, distance: float, rows: NDArray[Any]) -> None:
-    """A UserWarning where all picks add just their own row to what is covered, or nothing; rows: what each adds.
-
-    The lowest positions are picked then, whatever the rows hold.
-    """
-    nothing = float(rows.max()) < 1e-9
-    if not nothing and float(abs(rows - 1).max()) > 1e-3:
-        return
-    spread = _spread(pool)
-    if spread == 0 or pool.n <= len(pool.labeled) + len(rows):  # equal rows, or all of them: any choice is right
-        return
-    typical = f"two rows are {np.sqrt(2) * spread:.3g} apart (root mean square, metric={pool.metric!r})"
-    what = "covers a row that is not covered yet" if nothing else "covers any new row but itself"
-    warnings.warn(
-        f"strategy {name!r}: no pick of this batch {what}, so that the choice means little; {option} is "
-        f"{distance:.3g}, and {typical}",
-        UserWarning,
-        stacklevel=2,
-    )
-
-
-def _warn_where_empty(pool: Pool, radius: float, rows: NDArray[Any]) -> None:
-    """A UserWarning where the balls of a first batch, of ten or more, leave nine tenths of the pool uncovered."""
-    share = float(rows.sum()) / pool.n
-    if not len(pool.labeled) and len(rows) >= 10 and rows.max() > 1 and share < 0.1:
-        warnings.warn(
-            f"strategy 'probcover': the {len(rows)} balls of radius delta={radius:.3g} cover {100 * share:.1f} % of "
-            f"the pool, so that the batch lies where rows are densest; two rows are {np.sqrt(2) * _spread(pool):.3g} "
-            f"apart (root mean square, metric={pool.metric!r})",
-            UserWarning,
-            stacklevel=2,
-        )
-
-
-def _radius(
-    pool: Pool, batch_size: int, delta: float | str | None, coverage: float, alpha: float, n_classes: int | None
-) -> float:
-    if not 0 < coverage <= 1:
-        raise ValueError(f"coverage must lie in (0, 1]; got {coverage!r}")
-    if not 0 < alpha <= 1:
-        raise ValueError(f"alpha must lie in (0, 1]; got {alpha!r}")
-    if n_classes is not None and not 1 <= int(n_classes) <= pool.n:
-        raise ValueError(f"n_classes must lie in 1 .. {pool.n}, the rows of X; got {n_classes!r}")
-    if delta is None:
-        return _coverage_radius(pool, len(pool.labeled) + batch_size, float(coverage))
-    if delta == "purity":
-        return _purity_radius(pool, alpha, n_classes)
-    if isinstance(delta, str) or not 0 < delta < np.inf:
-        raise ValueError(f"delta must be a positive distance, 'purity' or None; got {delta!r}")
-    return float(delta)
-
-
-def _coverage_radius(pool: Pool, balls: int, share: float) -> float:
-    """The least radius, to a thousandth, at which greedy balls cover this share of the pool; of the pool alone."""
-    known = {} if pool.carried is None else pool.carried.setdefault("probcover: coverage", {})
-    if (pool.metric, balls, share) not in known:
-        size, least = min(pool.n, max(5_000, 4 * balls)), 1e-150
-        rows = pool.X if size == pool.n else pool.X.take(np.arange(size) * pool.n // size)
-
-        def covers(radius: float) -> bool:
-            gains = kernels.ball_cover(rows, min(balls, size), radius, n_jobs=pool.n_jobs)[1]
-            return int(as_numpy(gains, "gains").sum()) >= share * size
-
-        low, high = least, _spread(pool) or 1.0
-        if covers(low):  # so many rows are equal, or so many balls there are
-            high = low
-        while not covers(high):
-            low, high = high, 2 * high
-        while high - low > 1e-3 * high:
-            middle = (low + high) / 2
-            low, high = (low, middle) if covers(middle) else (middle, high)
-        known[pool.metric, balls, share] = high
-    return float(known[pool.metric, balls, share])
-
-
-def _purity_radius(pool: Pool, alpha: float, n_classes: int | None) -> float:
-    """Of the pool alone, whatever the round and its random_state: the rounds of a loop share one radius."""
-    known_classes = pool.n_classes if pool.first_batch is None else pool.classes
-    k = min(int(n_classes or known_classes or DEFAULT_CLASSES), pool.n)
-    known = {} if pool.carried is None else pool.carried.setdefault("probcover: radius", {})
-    if (pool.metric, k, alpha) not in known:
-        _, assignment, _ = kernels.kmeans(pool.X, k, random_state=0, n_jobs=pool.n_jobs)
-        radius = float(kernels.purity_radius(pool.X, assignment, alpha, n_jobs=pool.n_jobs))
-        # one cluster is pure at any radius; equal rows in two clusters leave only balls of equal rows
-        known[pool.metric, k, alpha] = min(max(radius, 1e-150), 1e150)
-    return float(known[pool.metric, k, alpha])
 
 
 def _cover_from_top(

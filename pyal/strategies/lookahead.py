@@ -18,6 +18,7 @@ from pyal.arrays import Matrix, as_numpy, size
 from pyal.kernels.lookahead import Objective, lookahead_room, mean_ridge
 from pyal.kernels.matrices import value_dtype
 from pyal.pool import Pool
+from pyal.strategies.label_columns import class_columns, class_numbers
 from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import strategy
 from pyal.strategies.subsets import drawn_subset
@@ -177,7 +178,7 @@ def lookahead(
     labels = np.full(rows.size, -1)
     classes = 1
     if pool.y is not None and len(pool.labeled):
-        names, numbers = _class_numbers(pool.y)
+        names, numbers = class_numbers(pool.y)
         classes = len(names)
         labels[np.searchsorted(rows, pool.labeled)] = numbers
     if classes == 1:  # all rows keep it, and no error is expected: what is left is the change
@@ -247,29 +248,3 @@ def _model(
 
 def _ridge(R: Matrix, t: float | None) -> float:
     return mean_ridge(R) if t is None else max(1 / float(t), mean_ridge(R))
-
-
-def _class_numbers(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(the classes in their order, the rank of each label's)."""
-    try:
-        names, numbers = np.unique(y, return_inverse=True)
-    except TypeError:
-        kinds = ", ".join(sorted({type(label).__name__ for label in y.tolist()}))
-        raise TypeError(f"y must hold labels that can be put in order; got {kinds}") from None
-    return names, numbers.astype(np.int64, copy=False)
-
-
-def class_columns(pool: Pool) -> NDArray[np.int64]:
-    """The columns of proba that the labels name, or stand for by their rank, as in scikit-learn's classes_."""
-    assert pool.y is not None
-    assert pool.proba is not None
-    columns = pool.proba.shape[-1]
-    names, numbers = _class_numbers(pool.y)
-    if all(isinstance(name, (int, float)) and name in range(columns) for name in names.tolist()):
-        return pool.y.astype(np.int64)
-    if len(names) != columns:
-        raise ValueError(
-            f"y must hold column numbers of proba, 0 .. {columns - 1}, or all its {columns} classes in their order; "
-            f"got {len(names)} other classes"
-        )
-    return numbers.astype(np.int64)

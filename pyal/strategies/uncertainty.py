@@ -1,6 +1,6 @@
 """Strategies that ask for the rows a classifier is least sure of, from its class probabilities alone.
 
-Each but falcun is a score. The batch is made of its largest values, and ties go to the lowest position.
+Each but falcun and cdal is a score. The batch is made of its largest values, and ties go to the lowest position.
 """
 
 from __future__ import annotations
@@ -107,6 +107,55 @@ def _draw(
     upto = np.cumsum(value)
     number = int(np.searchsorted(upto, rng.random() * upto[-1], side="right"))
     return min(number, int(np.flatnonzero(value)[-1]))  # a product may round up to the total
+
+
+@strategy("cdal", needs=("proba",), memory="O(N C)", citation="Agarwal et al. 2020, arXiv:2008.05723")
+def cdal(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Picks, again and again, the candidate whose class probabilities differ most from all that is labelled or picked.
+
+    This is greedy k-center. Two rows are 1/2 sum_c (p_c - q_c)(log p_c - log q_c) apart, the mean of the two
+    Kullback-Leibler divergences in nats, with probabilities of at least 1e-12. p is the mean over the T passes of a
+    (T, N, C) proba. Where nothing is labelled, the first pick is drawn. X plays no part.
+
+    Differs from its source: this is CDAL-CS, without the policy that CDAL-RL learns. The authors' code draws the first
+    pick of every batch, and skips distances that are not finite.
+    """
+    p = mean_proba(pool)
+    np.maximum(p, 1e-12, out=p)
+    logs = np.log(p)
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        apart, left, picks = np.full(pool.n, np.inf), np.zeros(pool.n, bool), np.empty(wanted, np.int64)
+        left[candidates] = True
+        centers = np.concatenate([pool.labeled, picked])
+        if len(centers):
+            _move_closer(apart, p, logs, centers)
+        for t in range(wanted):
+            drawn = t == 0 and not len(centers)
+            picks[t] = rng.choice(candidates) if drawn else np.argmax(np.where(left, apart, -1))
+            left[picks[t]] = False
+            _move_closer(apart, p, logs, picks[t : t + 1])
+        return picks
+
+    return pool.in_turn(batch_size, next_picks)
+
+
+def _move_closer(
+    apart: NDArray[np.float64], p: NDArray[np.float64], logs: NDArray[np.float64], centers: NDArray[np.int64]
+) -> None:
+    """Lowers `apart`, (N,), to the divergence of the nearest centre where that is less.
+
+    Products of matrices find the nearest of several centres; its divergence is then summed up from the differences, so
+    that it is 0 between equal rows.
+    """
+    q, log_q = p[centers], logs[centers]
+    own = (q * log_q).sum(axis=1)
+    for part in row_blocks(len(p), 4 * (p.shape[1] + len(centers))):
+        nearest = np.zeros(len(apart[part]), np.int64)
+        if len(centers) > 1:
+            nearest = (own - p[part] @ log_q.T - logs[part] @ q.T).argmin(axis=1)
+        found = ((p[part] - q[nearest]) * (logs[part] - log_q[nearest])).sum(axis=1) / 2
+        np.minimum(apart[part], found, out=apart[part])
 
 
 def mean_proba(pool: Pool) -> NDArray[np.float64]:

@@ -264,7 +264,7 @@ def test_a_name_means_the_published_method():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 4)) + 3 * np.eye(4)[np.arange(60) % 4]
     far = X * np.linspace(1, 50, 60)[:, None]
-    for name in ("typiclust", "supclust", "probcover", "maxherding"):
+    for name in ("typiclust", "supclust", "probcover", "maxherding", "uherding"):
         given = {"strategy": name, "batch_size": 6, "random_state": 0}
         np.testing.assert_array_equal(pyal.select(far, **given), pyal.select(X, **given))
         np.testing.assert_array_equal(pyal.select(far, **given), pyal.select(far, metric="cosine", **given))

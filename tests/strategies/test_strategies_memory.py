@@ -21,6 +21,7 @@ SYMBOLS |= {"rows": 5_000 + 50, "batch": BATCH}
 SYMBOLS |= {"sample": 2048, "labeled": 50, "resampled": 10}
 OPTIONS = {"subset": SUBSET, "width": WIDTH, "bandwidth": 8.0}
 LABELED = np.arange(0, N, 400)
+SYMBOLS |= {"labels": len(LABELED)}
 
 
 def documented(strategy: Strategy) -> int:

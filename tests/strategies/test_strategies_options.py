@@ -18,6 +18,9 @@ PASSES = RNG.dirichlet(np.full(4, 0.5), (5, N))
 FEATURES = RNG.standard_normal((N, 3))
 Y = np.full(N, -1)
 Y[:12] = np.arange(12) % 4
+# enough rows for k-means to stop before its centres are still
+MANY = {"rows": np.random.default_rng(0).random((3000, 2)).astype(np.float32), "metric": "euclidean"}
+MANY |= dict.fromkeys(("y", "proba", "features"))
 
 HEAD = LogisticRegression().fit(X, np.arange(N) % 3)
 
@@ -31,6 +34,10 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("alfamix", "epsilon"): ({}, 0.2, 2.0),
     ("alfamix", "subset"): ({"epsilon": 2.0}, 50_000, 12),
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
+    ("bait", "fisher"): ({"proba": PASSES[0]}, "binary", "classes"),
+    ("bait", "top"): ({"proba": PASSES[0], "fisher": "classes"}, None, 1),
+    ("bait", "ridge"): ({"proba": PASSES[0]}, 1.0, 1e-3),
+    ("bait", "oversample"): ({"proba": PASSES[0], "ridge": 1e-3}, 2.0, 1.0),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
     ("core_gcn", "subset"): ({}, 10_000, 20),
@@ -51,6 +58,9 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("hierarchical_kmeans", "resampled"): ({"within": "closest", "levels": [5]}, 10, 2),
     ("hierarchical_kmeans", "within"): ({}, "random", "closest"),
     ("kmeans", "subset"): ({}, 50_000, 20),
+    ("coreset", "n_partitions"): ({}, 1, 4),
+    ("lcmd", "first"): ({"y": None}, "norm", "random"),
+    ("lcmd", "cluster_on"): ({}, "self", "al"),
     ("least_confidence", "aggregate"): ({}, "probs", "metric"),
     ("margin", "aggregate"): ({}, "probs", "metric"),
     ("lookahead", "objective"): ({}, "agreement", "expected_risk"),
@@ -91,6 +101,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("supclust", "max_clusters"): ({}, 500, 6),
     ("supclust", "min_cluster_size"): ({"max_clusters": 12}, 5, 2),
     ("supclust", "k_nn"): ({"fraction": 0.3}, 20, 1),
+    ("supclust", "centers"): (MANY | {"max_clusters": 6, "fraction": 1.0}, "kmeans", "mean"),
     ("supclust", "squared"): ({"fraction": 0.3, "max_clusters": 4}, True, False),
     ("tcm", "switch_after"): ({}, None, 1),
     ("typiclust", "max_clusters"): ({}, 500, 6),
@@ -104,13 +115,16 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("uncertain_gcn", "dropout"): ({}, 0.3, 0.8),
     ("uncertain_gcn", "unlabeled_weight"): ({}, 1.2, 20.0),
     ("typiclust", "typical_in"): ({}, "self", "features"),
+    ("uherding", "uncertainty"): ({"bandwidth": 0.3}, "margin", "entropy"),
+    ("uherding", "bandwidth"): ({}, None, 0.7),
+    ("uherding", "temperature"): ({"bandwidth": 0.3}, None, 19.0),
     ("variation_ratio", "definition"): ({}, "votes", "mean"),
 }
 
 
 def picks(strategy: str, **given: Any) -> list[int]:
     needs = {"y": Y, "proba": PASSES, "features": FEATURES, "batch_size": 10, "random_state": 0} | given
-    return pyal.select(X, strategy=strategy, **needs).tolist()
+    return pyal.select(needs.pop("rows", X), strategy=strategy, **needs).tolist()
 
 
 def test_every_option_has_a_case():

@@ -1,0 +1,127 @@
+"""UHerding by hand and against its definition, and the temperature that calibrates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from data import blobs
+from oracle.reference import herding, sqdist_between
+
+import pyal
+from pyal.strategies.calibration import calibration_error, fitted_temperature, tempered
+
+
+def error_by_bins(p: np.ndarray, y: np.ndarray) -> float:
+    """The expected calibration error, bin by bin."""
+    sure, right, total = p.max(axis=1), p.argmax(axis=1) == y, 0.0
+    for b in range(15):
+        inside = (sure > b / 15) & (sure <= (b + 1) / 15)
+        if inside.any():
+            total += inside.mean() * abs(sure[inside].mean() - right[inside].mean())
+    return total
+
+
+def softened(p: np.ndarray, t: float) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        powers = np.exp(np.log(p) / t)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def textbook(X, y, p, candidates, b, uncertainty, bandwidth, temperature) -> list[int]:
+    labeled = np.flatnonzero(y >= 0)
+    if temperature is None:
+        grid = [1 + i / 10 for i in range(190)]
+        temperature = min(grid, key=lambda t: round(error_by_bins(softened(p[labeled], t), y[labeled]), 12))
+    p = softened(p, temperature)
+    two = np.sort(p, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = {"margin": 1 - two[:, -1] + two[:, -2], "least_confidence": 1 - two[:, -1],
+                 "entropy": -np.nansum(p * np.log(p), axis=1)}[uncertainty]  # fmt: skip
+    score[labeled] = 0
+    if bandwidth is None:
+        apart = sqdist_between(X[labeled], X[labeled])
+        bandwidth = np.sqrt(apart[apart > 1e-12].min())
+    found = herding(X, b, bandwidth=bandwidth, weights=score, covered_by=labeled, candidates=candidates)
+    return found[0].tolist()
+
+
+@pytest.mark.parametrize("uncertainty", ["margin", "entropy", "least_confidence"])
+def test_uherding_is_its_definition(uncertainty):
+    for seed in range(5):
+        X, rng = blobs(70, 4, seed=seed).astype(np.float64), np.random.default_rng(seed)
+        p, y = rng.dirichlet(np.full(3, 0.3), 70), np.full(70, -1)
+        y[rng.choice(70, 12, replace=False)] = np.arange(12) % 3
+        X[np.flatnonzero(y >= 0)[1]] = X[np.flatnonzero(y >= 0)[0]]  # equal labelled rows have no distance
+        candidates = np.setdiff1d(np.arange(4, 70), np.flatnonzero(y >= 0))
+        unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+        for bandwidth, temperature in ((None, None), (0.5, None), (None, 2.5)):
+            given = {"uncertainty": uncertainty, "bandwidth": bandwidth, "temperature": temperature}
+            for rows, metric in ((unit, None), (X, "euclidean")):
+                asked = given | {"proba": p, "candidates": candidates, "batch_size": 8, "metric": metric}
+                expected = textbook(rows, y, p, candidates, 8, **given)
+                assert pyal.select(rows, y, strategy="uherding", **asked).tolist() == expected
+
+
+def test_uherding_by_hand():
+    """Labelled are 0 and 1, so that the bandwidth is 1. Row 2 at 10 has two rows at its place, each sure (0.1), and row
+    5 at 20 stands alone and counts 1 - 0 = 1: it adds 1, and 2 adds 0.3. As seen by maxherding 2 would come first.
+    """
+    X = np.array([[0.0], [1.0], [10.0], [10.0], [10.0], [20.0]])
+    p = np.array([[0.95, 0.05]] * 5 + [[0.5, 0.5]])
+    given = {"strategy": "uherding", "proba": p, "metric": "euclidean", "temperature": 1.0, "batch_size": 2}
+    y = [0, 0, -1, -1, -1, -1]
+    assert pyal.select(X, y, **given).tolist() == [5, 2]
+    # a high temperature makes all rows as unsure
+    assert pyal.select(X, y, **given | {"temperature": 1e3}).tolist() == [2, 5]
+    # labelled 1 and 20, 19 apart: with this bandwidth 0 is covered, and 10 is not: 2 adds the most of the sure rows
+    assert pyal.select(X, [-1, 0, -1, -1, -1, 0], **given).tolist()[0] == 2
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_uherding_begins_as_maxherding(metric):
+    X = blobs(80, 5)
+    given = {"batch_size": 6, "metric": metric}
+    first = pyal.select(X, strategy="maxherding", **given)
+    np.testing.assert_array_equal(pyal.select(X, strategy="uherding", **given), first)
+    # with one label, or equal ones, there is no distance between two: rows that are as unsure are covered as there
+    y, X[1] = np.where(np.arange(80) < 2, 0, -1), X[0]
+    even = {"proba": np.full((80, 2), 0.5), "temperature": 1.0}
+    expected = pyal.select(X, y, strategy="maxherding", **given)
+    np.testing.assert_array_equal(pyal.select(X, y, strategy="uherding", **even, **given), expected)
+
+
+def test_temperatures():
+    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
+    # 0.9 twice, one of them right: 2/3 |0.9 - 0.5|; 0.6, right: 1/3 |0.6 - 1|
+    np.testing.assert_allclose(calibration_error(p, np.array([0, 1, 0])), (2 * 0.4 + 0.4) / 3)
+    np.testing.assert_allclose(tempered(p[:1], 2.0), [[0.75, 0.25]])  # 3 : 1, the roots of 9 : 1
+    np.testing.assert_array_equal(tempered(np.array([[1.0, 0.0]]), 7.0), [[1.0, 0.0]])
+    np.testing.assert_array_equal(tempered(np.array([[1e-300, 1.0 - 1e-16]]), 1.0).sum(axis=1), 1.0)
+    # 0.99, right three times in four: log 99 / T is log 3 at T = 4.18, and the grid comes nearest at 4.2
+    sure = np.tile([0.99, 0.01], (4, 1))
+    assert fitted_temperature(sure, np.array([0, 0, 0, 1])) == 4.2
+    assert fitted_temperature(np.eye(2), np.array([1, 0])) == 1.0  # no temperature helps: the lowest
+    rng = np.random.default_rng(0)
+    for n in (1, 7, 200):
+        q, y = rng.dirichlet(np.full(4, 0.4), n), rng.integers(0, 4, n)
+        np.testing.assert_allclose(calibration_error(q, y), error_by_bins(q, y))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [({"uncertainty": "bald"}, "uncertainty must be 'margin', 'entropy' or 'least_confidence'; got 'bald'"),
+     ({"bandwidth": 0.0}, r"bandwidth must be a positive distance; got 0\.0"),
+     ({"temperature": 0.0}, r"temperature must be positive; got 0\.0"),
+     ({"temperature": np.nan}, "temperature must be positive; got nan")],
+)  # fmt: skip
+def test_uherding_names_what_is_wrong(option, message):
+    p, y = np.full((5, 2), 0.5), [0, 1, -1, -1, -1]
+    for known in ({}, {"y": y, "proba": p}):
+        with pytest.raises(ValueError, match=message):
+            pyal.select(np.eye(5), strategy="uherding", **known, **option)
+
+
+def test_uherding_says_which_classes_it_can_place():
+    given = {"strategy": "uherding", "proba": np.full((4, 3), 1 / 3)}
+    with pytest.raises(ValueError, match=r"y must hold column numbers of proba, 0 \.\. 2, or all its 3 classes"):
+        pyal.select(np.eye(4), ["cat", "dog", None, None], **given)
