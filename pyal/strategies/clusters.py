@@ -131,6 +131,7 @@ def kmeans(pool: Pool, batch_size: int, *, rng: np.random.Generator, subset: int
     The candidates are clustered from picks of k-means++. The largest cluster's centre chooses first, among equally
     large ones that with the lowest position, and each takes the nearest row that is left (Euclidean distance). Where
     rows are equal and there are fewer clusters, candidates drawn at random make up for it. Labelled rows play no part.
+    Rows in half precision are copied to float32.
 
     subset: at most so many candidates are clustered, drawn at random, in a copy. All are, without one, where every row
         of X is a candidate.
@@ -160,6 +161,7 @@ def activeft(
     sum_j e^(c_j c_k / t)) - f c_k / t, where c_k is the centroid nearest to f and j runs over all centroids. Labelled
     rows are centroids that stay where they are. At the end each centroid, in the order drawn, takes the nearest
     candidate that is left. Rows and centroids are at norm 1, whatever the metric. It computes in float32 on the CPU.
+    Candidates are copied for that where they are fewer than an eighth of the rows.
 
     temperature: t, above 0.
     iterations: steps of Adam.
