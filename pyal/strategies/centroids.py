@@ -57,7 +57,8 @@ def nearest_distinct(
     """(k,) positions: each centre, in their order, takes the nearest row that no earlier one took.
 
     Distances are Euclidean, and ties go to the lowest position. Memory: O(n + k), where many centres share their
-    nearest rows O(n + k^2); and a copy of the allowed rows where they are fewer than an eighth.
+    nearest rows O(n + k^2); and a copy of the allowed rows where they are fewer than an eighth, and of rows in half
+    precision.
 
     centers: (k, d).
     allowed: (n,) mask of the rows that may be taken, k of them or more. None: all.
