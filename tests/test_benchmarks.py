@@ -51,3 +51,12 @@ def test_a_study_writes_what_its_table_is_made_of(tmp_path):
     report = json.loads((tmp_path / "out/every_strategy.json").read_text(encoding="utf-8"))
     assert report["command"] == f"python bench/study.py {given} -o OUT"
     assert [result["strategy"] for result in report["results"]] == ["random", "coreset"]
+
+
+def test_the_study_of_initial_sets(tmp_path):
+    given = "initial_sets --sets digits --seeds 2"
+    printed = run(BENCH / "study.py", *given.split(), "-o", tmp_path / "out", folder=tmp_path)
+    assert "| digits, 899 rows | 20 labels | 50 labels | 100 labels |" in printed
+    (found,) = json.loads((tmp_path / "out/initial_sets.json").read_text(encoding="utf-8"))["results"]
+    assert list(found["accuracy"])[:2] == ["random", "random, class-balanced"]
+    assert all([len(sizes) for sizes in seeds] == [3, 3] for seeds in found["accuracy"].values())

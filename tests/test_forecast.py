@@ -49,20 +49,28 @@ def test_by_hand():
     assert str(found).startswith("accuracy 0.750 after 100 labels; the next 100 are likely to bring 18.7")
 
 
-@pytest.mark.parametrize("seeds", [1, 5])
-def test_intervals_cover_the_truth_about_as_often_as_they_say(seeds):
-    """0.9 is promised; with 60 runs the share that is met has a standard error of 0.04."""
+@pytest.mark.parametrize(("seeds", "most"), [(1, 0.99), (5, 1.0)])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(seeds, most):
+    """0.9 is promised, and more where seeds are given; the share that 30 runs reach has a standard error of 0.05."""
     rng = np.random.default_rng(0)
-    hit = []
-    for _ in range(60):
+    hit, width = [], []
+    for _ in range(30):
         acc = palm(LABELS) + 0.01 * rng.standard_normal((seeds, len(LABELS)))
-        found = metrics.forecast(acc, LABELS, draws=40)
+        found = metrics.forecast(acc, LABELS, draws=30)
         low, high = found.interval(300)
-        gained, least, most = found.gain(100)
-        assert least <= most
+        gained, least, highest = found.gain(100)
         assert gained >= 0
-        hit.append((low <= palm(300) <= high, least <= palm(300) - palm(200) <= most))
-    assert ((np.mean(hit, axis=0) >= 0.78) & (np.mean(hit, axis=0) <= 0.99)).all(), np.mean(hit, axis=0)
+        hit.append((low <= palm(300) <= high, least <= palm(300) - palm(200) <= highest))
+        width.append(high - low)
+    assert ((np.mean(hit, axis=0) >= 0.75) & (np.mean(hit, axis=0) <= most)).all(), np.mean(hit, axis=0)
+    assert np.mean(width) < 0.15
+
+
+def test_what_seeds_share_counts_as_noise_too():
+    """Seeds that lie apart, each without noise, leave no residual: their distance makes the interval."""
+    apart, close = ([palm(LABELS, a_max=0.8 + far) for far in (-scale, 0, scale)] for scale in (0.05, 0.01))
+    widths = [np.diff(metrics.forecast(acc, LABELS).interval(200))[0] for acc in (apart, close)]
+    assert widths[0] > 3 * widths[1] > 0
 
 
 def test_more_noise_or_a_higher_level_widens():

@@ -46,7 +46,6 @@ RULES: dict[str, Callable[[Array, Array, int, int], Array]] = {
     "k-means++": k_means_plus_plus,
     "k-center": chosen("coreset"),
     "typiclust": chosen("typiclust"),
-    "maxherding": chosen("maxherding"),
 }
 
 

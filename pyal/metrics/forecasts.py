@@ -85,10 +85,11 @@ def forecast(acc: Any, n_labels: Any, *, level: float = 0.9, draws: int = 200, r
     The mean over the seeds is fitted by least squares with a_max (1 - (1 - delta)^((n / batch + alpha)^beta)), the
     curve of PALM, Machnio, Nielsen & Ghazi 2025, arXiv:2507.15381, which rises and levels off. The intervals are those
     of a bootstrap: the fitted curve gets other draws of the noise, is fitted again, and the quantiles of these fits are
-    taken. With two seeds or more a draw is the mean of as many of the seeds' own deviations from their mean, each kept
-    whole over the rounds; with one, it is normal noise of the size of the residuals. Both are widened as a t
-    distribution is, for what so few runs or rounds leave unknown. The intervals hold for the mean of many runs, not for
-    a single one, and as far as the curve has this form: they do not know of a change of strategy.
+    taken. A draw is normal noise of the size of the residuals and, with two seeds or more, the mean of as many of the
+    seeds' own deviations from their mean, each kept whole over the rounds. Both are widened as a t distribution is, for
+    what so few rounds or seeds leave unknown. Where the curve does follow this form the intervals are about right for
+    one run and rather wide for several. They are for the mean of many runs, and they do not know of other forms: of an
+    accuracy that creeps on after a steep rise the fitted curve may say too early that it has levelled off.
 
     acc: (S, R) accuracies in 0 to 1, or (R,) of one run; 5 rounds or more.
     n_labels: (R,), rising.
@@ -125,8 +126,8 @@ def forecast(acc: Any, n_labels: Any, *, level: float = 0.9, draws: int = 200, r
     x = labels / batch
     fitted = _best_fit(x, mean)
     curve = _curve(fitted, x)
-    noise = _noise(curves - mean if len(curves) > 1 else mean - curve, times, inside, rng)
-    found = np.array([_fit(x, curve + one, fitted, 1e-8)[0] for one in noise])
+    noise = _noise(curves, curve, times, inside, rng)
+    found = np.array([_fit(x, curve + one, fitted, 1e-7)[0] for one in noise])
     delta = -np.expm1(-np.exp(fitted[1]))
     return Forecast(
         float(fitted[0]), float(delta), float(fitted[2]), float(fitted[3]), batch, float(labels[-1]), inside, found
@@ -154,7 +155,7 @@ def _slopes(parameters: Array, x: Array) -> Array:
     return np.column_stack([-np.expm1(-k), by_k, by_k * beta / (x + alpha), by_k * shifted])
 
 
-def _fit(x: Array, y: Array, start: Array, tolerance: float = 1e-12) -> tuple[Array, float]:
+def _fit(x: Array, y: Array, start: Array, tolerance: float) -> tuple[Array, float]:
     """(parameters, sum of squares) of the fit that starts from these parameters."""
     from scipy.optimize import least_squares  # takes long to import
 
@@ -175,25 +176,26 @@ def _fit(x: Array, y: Array, start: Array, tolerance: float = 1e-12) -> tuple[Ar
 def _best_fit(x: Array, y: Array) -> Array:
     """The best of the fits from several starts."""
     tops = (float(y.max()), (float(y.max()) + 1) / 2)
-    fits = [_fit(x, y, np.array([top, rate, 0.5, beta])) for top in tops for rate, beta in STARTS]
-    return min(fits, key=lambda fit: fit[1])[0]
+    fits = [_fit(x, y, np.array([top, rate, 0.5, beta]), 1e-6) for top in tops for rate, beta in STARTS]
+    return _fit(x, y, min(fits, key=lambda fit: fit[1])[0], 1e-12)[0]
 
 
-def _noise(deviations: Array, times: int, level: float, rng: np.random.Generator) -> Array:
-    """(times, R) draws of the noise of the mean curve, from the deviations of seeds (S, R) or of one curve (R,)."""
+def _noise(curves: Array, curve: Array, times: int, level: float, rng: np.random.Generator) -> Array:
+    """(times, R) draws of the noise around the fitted curve, from the residuals, and from the seeds where there are."""
+    mean, (seeds, rounds) = curves.mean(axis=0), curves.shape
+    deviation = np.sqrt(((mean - curve) ** 2).sum() / (rounds - PARAMETERS))
+    drawn = _widened(rounds - PARAMETERS, level) * deviation * rng.standard_normal((times, rounds))
+    if seeds > 1:
+        of_seeds = (curves - mean)[rng.integers(seeds, size=(times, seeds))].mean(axis=1)
+        drawn += _widened(seeds - 1, level) * np.sqrt(seeds / (seeds - 1)) * of_seeds  # they vary around their own mean
+    return np.asarray(drawn)
+
+
+def _widened(freedom: int, level: float) -> float:
+    """How much farther out a t distribution has its quantile than the normal one."""
     from scipy.special import ndtri, stdtrit
 
-    if deviations.ndim == 1:
-        free = len(deviations) - PARAMETERS
-        deviation = np.sqrt((deviations**2).sum() / free)
-        drawn = deviation * rng.standard_normal((times, len(deviations)))
-    else:
-        seeds = len(deviations)
-        free = seeds - 1
-        which = rng.integers(seeds, size=(times, seeds))
-        drawn = deviations[which].mean(axis=1) * np.sqrt(seeds / free)  # the seeds vary around their own mean
-    within = (1 + level) / 2
-    return np.asarray(drawn * (stdtrit(free, within) / ndtri(within)))
+    return float(stdtrit(freedom, (1 + level) / 2) / ndtri((1 + level) / 2))
 
 
 def _warn_where_falling(mean: Array, labels: Array) -> None:

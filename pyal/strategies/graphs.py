@@ -44,7 +44,7 @@ def uncertain_gcn(
     are picked; ties go to the lowest position. It is trained with full-batch Adam (1e-3, weight decay 5e-4) on -mean
     log s over the labelled nodes - unlabeled_weight times the mean of log(1 - s) over the others. Rows are taken at
     norm 1 whatever the metric, from `features` where these are given. With nothing labelled there is nothing to tell
-    apart, and rows are drawn at random. Seconds: about 1e-9 epochs hidden d for each node, on two cores.
+    apart, and rows are drawn at random. Seconds: about 1e-10 epochs hidden d for each node, on two cores.
 
     margin: the s that is looked for, in 0 to 1. The authors take 0.1: rows that are surely unlabelled, but not the
         surest.
