@@ -18,6 +18,7 @@
 #include "../kernels/k_center_greedy.hpp"
 #include "../kernels/kmeans_assign.hpp"
 #include "../kernels/knn.hpp"
+#include "../kernels/mixture_entropies.hpp"
 #include "../kernels/ntk_lookahead.hpp"
 #include "../kernels/ntk.hpp"
 #include "../kernels/recursive_least_squares.hpp"
@@ -211,6 +212,16 @@ void read(const Arguments& a, RecursiveLeastSquaresParams<T>& p) {
        a.real("doubt_high"),
        a.pointer<double>("scale"),
        a.pointer<int64_t>("counts")};
+}
+template <class T>
+void read(const Arguments& a, MixtureEntropiesParams<T>& p) {
+  p = {a.matrix<T>("X", "n", nullptr),
+       a.integer("classes"),
+       a.pointer<const double>("mixtures"),
+       a.pointer<const double>("weights"),
+       a.integer("m"),
+       a.positions("candidates", "n_candidates"),
+       a.pointer<double>("entropies")};
 }
 
 [[noreturn]] inline void refuse_dtype(const std::string& dtype) {

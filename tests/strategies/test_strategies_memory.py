@@ -17,6 +17,7 @@ N, D, CLASSES, BATCH, SUBSET, WIDTH = 20_000, 64, 10, 10, 200, 32
 MB = 2**20
 FORBIDDEN = min(N * N // 8, N * CLASSES * D * 4)  # bytes of an (N, N) matrix of bits and of (N, C d) in float32
 SYMBOLS = {"N": N, "C": CLASSES, "d": D, "clusters": 500, "classes": CLASSES, "subset": SUBSET + 50}
+SYMBOLS |= {"T": 2, "configurations": 10_000}
 OPTIONS = {"subset": SUBSET, "width": WIDTH, "bandwidth": 8.0}
 LABELED = np.arange(0, N, 400)
 

@@ -21,6 +21,9 @@ Y[:12] = np.arange(12) % 4
 # (strategy, option): (what is given besides, two values that must give different picks)
 CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("badge", "n_partitions"): ({"proba": PASSES[0]}, 1, 4),
+    ("batchbald", "max_configurations"): ({"n_samples": 5}, 10_000, 1),
+    ("batchbald", "n_samples"): ({"max_configurations": 1}, 10_000, 5),
+    ("batchbald", "candidates_per_pick"): ({}, None, 1),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
     ("entropy", "aggregate"): ({}, "probs", "metric"),
