@@ -22,10 +22,9 @@ from pyal.arrays import (
     n_jobs_checked,
     row_blocks,
 )
-from pyal.kernels.matrices import normalized
+from pyal.kernels.matrices import METRICS, taken_with
 
 PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
-METRICS = ("euclidean", "cosine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +175,6 @@ def metric_checked(metric: Any) -> str | None:
     if metric is not None and metric not in METRICS:
         raise ValueError(f"metric must be {', '.join(map(repr, METRICS))} or None; got {metric!r}")
     return None if metric is None else str(metric)
-
-
-def taken_with(rows: Matrix, metric: str) -> Matrix:
-    """The rows as strategies see them with this metric."""
-    return normalized(rows) if metric == "cosine" else rows
 
 
 def as_they_are(rows: Matrix) -> Matrix:

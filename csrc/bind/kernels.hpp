@@ -21,6 +21,7 @@
 #include "../kernels/mixture_entropies.hpp"
 #include "../kernels/ntk_lookahead.hpp"
 #include "../kernels/ntk.hpp"
+#include "../kernels/radius_groups.hpp"
 #include "../kernels/recursive_least_squares.hpp"
 #include "../kernels/sqnorms.hpp"
 #include "../kernels/sup_scores.hpp"
@@ -222,6 +223,10 @@ void read(const Arguments& a, MixtureEntropiesParams<T>& p) {
        a.integer("m"),
        a.positions("candidates", "n_candidates"),
        a.pointer<double>("entropies")};
+}
+template <class T>
+void read(const Arguments& a, RadiusGroupsParams<T>& p) {
+  p = {a.matrix<T>(), a.real("sqradius"), a.pointer<int64_t>("first")};
 }
 
 [[noreturn]] inline void refuse_dtype(const std::string& dtype) {

@@ -334,6 +334,15 @@ def purity_radius(X, assignment, alpha: float = 0.95) -> float:
     return float(r[min(failures, len(r) - 1)])
 
 
+def radius_groups(X, radius: float) -> np.ndarray:
+    """(n,) lowest position of each row's group: what pairs at most the radius apart connect takes the lowest of all."""
+    near = np.sqrt(sqdist_between(X, X)) <= radius
+    first = np.arange(len(X))
+    while (lower := np.where(near, first, len(X)).min(axis=1) < first).any():
+        first[lower] = np.where(near, first, len(X)).min(axis=1)[lower]
+    return first
+
+
 def herding(X, batch_size: int, *, bandwidth: float = 1.0, weights=None, covered_by=None, candidates=None):
     X = values(X)
     weights = np.ones(len(X)) if weights is None else values(weights)
