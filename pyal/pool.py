@@ -23,11 +23,10 @@ from pyal.arrays import (
     row_blocks,
     vector,
 )
-from pyal.kernels.matrices import normalized
+from pyal.kernels.matrices import METRICS, taken_with
 from pyal.rules import Rules, Upkeep, checked_rules
 
 PROBA_TOLERANCE = 1e-2  # of the sum of a row: low-precision softmax passes, logits and percentages do not
-METRICS = ("euclidean", "cosine")
 
 # (picked (k,), candidates, m) -> the next picks, m of them, as if the k rows before had been picked in the same call
 NextPicks = Callable[[NDArray[np.int64], NDArray[np.int64], int], NDArray[np.int64]]
@@ -243,11 +242,6 @@ def metric_checked(metric: Any) -> str | None:
     return None if metric is None else str(metric)
 
 
-def taken_with(rows: Matrix, metric: str) -> Matrix:
-    """The rows as strategies see them with this metric."""
-    return normalized(rows) if metric == "cosine" else rows
-
-
 def as_they_are(rows: Matrix) -> Matrix:
     """The rows without the factors that `taken_with` may have given them."""
     return rows if rows.factor is None else dataclasses.replace(rows, factor=None, sqnorms=None)
@@ -302,7 +296,10 @@ def check_proba(proba: NDArray[Any], n: int) -> None:
         raise ValueError(f"proba must have one row per row of X, {n}; got shape {shape}")
     if shape[-1] < 2:
         raise ValueError(f"proba must have a column for each of at least 2 classes; got shape {shape}")
-    for part, block in _proba_blocks(proba):
+    for part in row_blocks(n, proba.size // n):
+        if _sums_to_one(proba[..., part, :]):
+            continue
+        block = np.array(proba[..., part, :], np.float64, subok=False).reshape(-1, part.stop - part.start, shape[-1])
         total = block.sum(axis=-1)
         checks: tuple[tuple[Any, str], ...] = (
             (~np.isfinite(total), "be finite"),
@@ -317,6 +314,14 @@ def check_proba(proba: NDArray[Any], n: int) -> None:
                 raise ValueError(
                     f"proba must {rule}; row {part.start + row} sums to {total[step, row]:.6g} and holds {listed}"
                 )
+
+
+def _sums_to_one(block: NDArray[Any]) -> bool:
+    """Whether these are probabilities without any doubt, told in the type they have."""
+    if block.dtype.kind != "f" or block.dtype.itemsize not in (4, 8) or not block.min() >= 0:
+        return False
+    total = block @ np.ones(block.shape[-1], block.dtype)
+    return bool((abs(total - 1) <= PROBA_TOLERANCE / 2).all())
 
 
 def _proba_blocks(proba: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -19,7 +19,9 @@ ISAS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16")
 # avx512_bf16 and amx_bf16 differ from avx512 in the Filter of csrc/cpu/tiles.hpp alone. Kernels that have none compute
 # with the code of avx512 once more, which the slow tests check.
 ON_BF16 = re.compile(r"\[(.*-)?(avx512|amx)_bf16\b")
-NO_FILTER = re.compile(r"/test_(tangent|lookahead|least_squares)\.py|::test_(sup_scores|sqnorms|constrained_assign)")
+NO_FILTER = re.compile(
+    r"/test_(tangent|lookahead|least_squares|information)\.py|::test_(sup_scores|sqnorms|constrained_assign)"
+)
 
 
 # `python -m pytest` puts the checkout on the path, where a pyal/ without a core hides the installed one.

@@ -72,3 +72,32 @@ def _drop_self(sqdist: Array, positions: Array) -> tuple[Array, Array]:
     own[~own.any(axis=1), -1] = True
     shape = len(positions), positions.shape[1] - 1
     return sqdist[~own].reshape(shape), positions[~own].reshape(shape)
+
+
+@peer("deduplicate", "faiss", "faiss", "scipy", package="faiss-cpu")
+def faiss_deduplicate(X: Array, radius: float) -> Array:
+    import faiss
+
+    index = faiss.IndexFlatL2(X.shape[1])
+    index.add(X)
+    ends, _, positions = index.range_search(X, radius * radius)
+    return _components(ends.astype(np.int64), positions)
+
+
+@peer("deduplicate", "scikit-learn", "sklearn.neighbors", package="scikit-learn")
+def sklearn_deduplicate(X: Array, radius: float) -> Array:
+    from sklearn.neighbors import radius_neighbors_graph
+
+    graph = radius_neighbors_graph(X, radius, mode="connectivity", include_self=True)
+    return _components(graph.indptr, graph.indices)
+
+
+def _components(ends: Array, neighbours: Array) -> Array:
+    """(n,) groups in the order of their first rows."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    links = csr_matrix((np.ones(len(neighbours), np.int8), neighbours, ends), shape=(len(ends) - 1, len(ends) - 1))
+    label = connected_components(links, directed=False)[1]
+    order = np.unique(label, return_index=True)[1].argsort().argsort()
+    return np.asarray(order[label])

@@ -15,4 +15,6 @@
   line(herding, HerdingParams, amx_bf16)                             \
   line(ntk_lookahead, NtkLookaheadParams, avx512)                    \
   line(ntk, NtkParams, avx512)                                       \
-  line(recursive_least_squares, RecursiveLeastSquaresParams, avx512)
+  line(recursive_least_squares, RecursiveLeastSquaresParams, avx512) \
+  line(mixture_entropies, MixtureEntropiesParams, avx512)            \
+  line(radius_groups, RadiusGroupsParams, amx_bf16)

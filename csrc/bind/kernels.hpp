@@ -18,8 +18,10 @@
 #include "../kernels/k_center_greedy.hpp"
 #include "../kernels/kmeans_assign.hpp"
 #include "../kernels/knn.hpp"
+#include "../kernels/mixture_entropies.hpp"
 #include "../kernels/ntk_lookahead.hpp"
 #include "../kernels/ntk.hpp"
+#include "../kernels/radius_groups.hpp"
 #include "../kernels/recursive_least_squares.hpp"
 #include "../kernels/sqnorms.hpp"
 #include "../kernels/sup_scores.hpp"
@@ -211,6 +213,20 @@ void read(const Arguments& a, RecursiveLeastSquaresParams<T>& p) {
        a.real("doubt_high"),
        a.pointer<double>("scale"),
        a.pointer<int64_t>("counts")};
+}
+template <class T>
+void read(const Arguments& a, MixtureEntropiesParams<T>& p) {
+  p = {a.matrix<T>("X", "n", nullptr),
+       a.integer("classes"),
+       a.pointer<const double>("mixtures"),
+       a.pointer<const double>("weights"),
+       a.integer("m"),
+       a.positions("candidates", "n_candidates"),
+       a.pointer<double>("entropies")};
+}
+template <class T>
+void read(const Arguments& a, RadiusGroupsParams<T>& p) {
+  p = {a.matrix<T>(), a.real("sqradius"), a.pointer<int64_t>("first")};
 }
 
 [[noreturn]] inline void refuse_dtype(const std::string& dtype) {

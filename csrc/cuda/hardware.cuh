@@ -70,6 +70,13 @@ __device__ inline uint64_t atomic_max(uint64_t* at, uint64_t value) {
   return atomicMax(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(value));
 }
 
+// Puts `value` where `expected` stands; what was there before comes back either way.
+__device__ inline int64_t atomic_exchange_if(int64_t* at, int64_t expected, int64_t value) {
+  return static_cast<int64_t>(atomicCAS(reinterpret_cast<unsigned long long*>(at),
+                                        static_cast<unsigned long long>(expected),
+                                        static_cast<unsigned long long>(value)));
+}
+
 // ---- numbers as bits ----
 
 __device__ inline uint32_t bits_of(float value) { return __float_as_uint(value); }

@@ -48,16 +48,17 @@ def size(value: Any, name: str, low: int, high: int | None = None, meaning: str 
     return int(value)
 
 
-def number(value: Any, name: str, low: float = 0.0, *, infinite: bool = False) -> float:
-    """The value as a float above low, finite unless `infinite`."""
+def number(value: Any, name: str, low: float = 0.0, *, infinite: bool = False, or_low: bool = False) -> float:
+    """The value as a float above low, or of at least low; finite unless `infinite`."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         found = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}") from None
-    if not found > low or (np.isinf(found) and not infinite):
-        raise ValueError(f"{name} must be a {'' if infinite else 'finite '}number above {low:g}; got {value!r}")
+    if not (found > low or (or_low and found == low)) or (np.isinf(found) and not infinite):
+        limit = f"of at least {low:g}" if or_low else f"above {low:g}"
+        raise ValueError(f"{name} must be a {'' if infinite else 'finite '}number {limit}; got {value!r}")
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 # Command: the module of pyal.cli that has its add_arguments and run, and what it does.
 COMMANDS = {
     "select": ("select", "Pick the rows to label next; writes rank,position,id,score as CSV."),
+    "deduplicate": ("deduplicate", "Find groups of near-duplicates; writes position,id,group,kept as CSV."),
     "export": ("export", "Write a batch as tasks for a labelling tool."),
     "import": ("import_labels", "Read labels from a labelling tool; writes id,position,label,status as CSV."),
     "simulate": ("simulate", "Run strategies against random on labels that are known; prints a summary."),

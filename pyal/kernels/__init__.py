@@ -13,15 +13,16 @@ the argument. Contracts, ties and numerics stand in csrc/kernels/*.hpp.
 
 from pyal.kernels.clustering import constrained_kmeans, kmeans, sup_scores
 from pyal.kernels.covering import Carried, ball_cover, herding, k_center_greedy
+from pyal.kernels.information import mixture_entropies
 from pyal.kernels.least_squares import recursive_least_squares
 from pyal.kernels.lookahead import ntk_lookahead
 from pyal.kernels.matrices import checked_matrix, sqnorms
-from pyal.kernels.neighbours import knn, purity_radius, typicality
+from pyal.kernels.neighbours import deduplicate, knn, purity_radius, typicality
 from pyal.kernels.sampling import d2_sampling
 from pyal.kernels.tangent import ntk, ntk_outputs, ntk_weights
 
 __all__ = [
-    "Carried", "ball_cover", "checked_matrix", "constrained_kmeans", "d2_sampling", "herding", "k_center_greedy",
-    "kmeans", "knn", "ntk", "ntk_lookahead", "ntk_outputs", "ntk_weights", "purity_radius", "recursive_least_squares",
-    "sqnorms", "sup_scores", "typicality",
+    "Carried", "ball_cover", "checked_matrix", "constrained_kmeans", "d2_sampling", "deduplicate", "herding",
+    "k_center_greedy", "kmeans", "knn", "mixture_entropies", "ntk", "ntk_lookahead", "ntk_outputs", "ntk_weights",
+    "purity_radius", "recursive_least_squares", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip

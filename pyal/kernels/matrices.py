@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyal.arrays import Matrix, as_matrix, as_numpy, as_positions, empty, first_few, on_device, plain, size, widened
 from pyal.kernels.launcher import launch
 
+METRICS = ("euclidean", "cosine")
 # Between these bounds on the largest squared norm float32 holds every squared difference that matters.
 _FLOAT32_SQNORMS = (1e-20, 1e37)
 _FLOAT64_SQNORM = 4e307
@@ -91,6 +92,11 @@ def normalized(X: Matrix, name: str = "X", *, n_jobs: int | None = None) -> Matr
         square = as_numpy(sqnorms(X, n_jobs=n_jobs), name)
     factor = (1 / np.sqrt(square)).astype(value_dtype(X))
     return replace(X, factor=on_device(factor, X.device), sqnorms=None)
+
+
+def taken_with(rows: Matrix, metric: str) -> Matrix:
+    """The rows as they are seen with this metric, one of METRICS."""
+    return normalized(rows) if metric == "cosine" else rows
 
 
 def _rescaled(X: Matrix, name: str) -> Matrix:

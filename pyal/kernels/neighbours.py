@@ -1,14 +1,15 @@
-"""Kernels about the nearest rows: neighbours, typicality, how far a cluster is pure."""
+"""Kernels about the nearest rows: neighbours, typicality, how far a cluster is pure, which rows are near-duplicates."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from pyal.arrays import Matrix, as_numpy, cast, empty, number, on_device, size, vector, widened
 from pyal.kernels.launcher import launch
-from pyal.kernels.matrices import checked_matrix, value_dtype
+from pyal.kernels.matrices import METRICS, checked_matrix, taken_with, value_dtype
 
 
 def knn(X: Any, k: int, *, queries: Any = None, groups: Any = None, n_jobs: int | None = None) -> tuple[Any, Any]:
@@ -136,3 +137,40 @@ def purity_radius(X: Any, assignment: Any, alpha: float = 0.95, *, n_jobs: int |
     while radius * radius > square:  # rounded up, an open ball of this radius would not be pure
         radius = float(np.nextafter(radius, 0))
     return radius
+
+
+def deduplicate(X: Any, radius: float, *, metric: str = "euclidean", n_jobs: int | None = None) -> tuple[Any, Any]:
+    """Groups of near-duplicates: (groups (n,), kept (n_groups,)), exact.
+
+    Rows whose distance is at most `radius` are in one group, and so are rows that a chain of such pairs connects.
+    Groups are numbered from 0 in the order of their first rows, and kept[g] is the position of the first row of group
+    g: X[kept] has one row of each, in the order of X, and pairs within the radius lie in one group. Memory: O(n).
+
+    radius: a distance (Euclidean, not squared), at least 0. 0 groups equal rows.
+    metric: "euclidean", or "cosine" for the distance of the rows at norm 1, sqrt(2 - 2 cos); no copy is made.
+
+    >>> groups, kept = deduplicate([[0.0], [5.0], [1.0], [2.0], [5.0]], radius=1.0)
+    >>> groups.tolist(), kept.tolist()
+    ([0, 1, 0, 0, 1], [0, 1])
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be {' or '.join(map(repr, METRICS))}; got {metric!r}")
+    radius = number(radius, "radius", or_low=True)
+    X = taken_with(checked_matrix(X), metric)
+    out = empty((X.n,), "int64", X.device)
+    launch("radius_groups", X, n_jobs, sqradius=_largest_square(radius), first=out)
+    first = as_numpy(out, "groups")
+    kept = np.flatnonzero(first == np.arange(X.n))
+    number_of = np.empty(X.n, np.int64)
+    number_of[kept] = np.arange(len(kept))
+    return on_device(number_of[first], X.device), on_device(kept, X.device)
+
+
+def _largest_square(radius: float) -> float:
+    """The largest float whose square root is at most the radius."""
+    square = radius * radius
+    while math.sqrt(square) > radius:  # also where it overflows
+        square = math.nextafter(square, 0)
+    while (above := math.nextafter(square, math.inf)) < math.inf and math.sqrt(above) <= radius:
+        square = above
+    return square

@@ -22,10 +22,11 @@ from pyal.arrays import (
     n_jobs_checked,
     plain_labels,
 )
+from pyal.kernels.matrices import taken_with
 from pyal.loop.journal import FORMAT
 from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
 from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
-from pyal.pool import checked_views, checked_weights, metric_checked, taken_with
+from pyal.pool import checked_views, checked_weights, metric_checked
 from pyal.rules import Rules, checked_rules
 from pyal.strategies.subsets import Subset, subset_of
 

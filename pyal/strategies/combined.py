@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal.arrays import size
-from pyal.pool import Pool, taken_with
+from pyal.kernels.matrices import taken_with
+from pyal.pool import Pool
 from pyal.strategies import registry
 from pyal.strategies.clusters import typiclust
 from pyal.strategies.distances import DEFAULT_CLASSES

@@ -17,7 +17,6 @@ from pyal.strategies.distances import ball_radius, spread, warn_where_alike, war
 from pyal.strategies.label_columns import class_columns
 from pyal.strategies.partitions import in_parts
 from pyal.strategies.registry import strategy
-from pyal.strategies.uncertainty import entropies
 
 
 @strategy(
@@ -303,7 +302,7 @@ def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> N
     for part, block in pool.proba_blocks():
         p = tempered(block.mean(axis=0), float(temperature))
         if uncertainty == "entropy":
-            weights[part] = entropies(p)
+            weights[part] = kernels.mixture_entropies(p, n_jobs=pool.n_jobs)
             continue
         two = np.partition(p, -2, axis=1)[:, -2:]
         weights[part] = 1 - two[:, 1] + (two[:, 0] if uncertainty == "margin" else 0)

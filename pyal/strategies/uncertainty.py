@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal import kernels
 from pyal.arrays import row_blocks
 from pyal.pool import Pool
 from pyal.strategies.registry import strategy
@@ -54,7 +55,11 @@ def entropy(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     aggregate: what is averaged over the T passes of a (T, N, C) proba. "probs" averages the probabilities and scores
         their mean; "metric" scores each pass and averages the scores.
     """
-    return _scores(pool, aggregate, entropies)
+    _check_aggregate(aggregate)
+    assert pool.proba is not None
+    passes = len(pool.proba) if pool.proba.ndim == 3 else 1
+    mixture = np.full((1, passes), 1 / passes) if aggregate == "probs" else None
+    return np.asarray(kernels.mixture_entropies(pool.proba, mixture, n_jobs=pool.n_jobs))
 
 
 @strategy("falcun", needs=("proba",), weighs=True, memory="O(N C)", citation="Gilhuber et al. 2022 (FALCUN)")
@@ -167,18 +172,16 @@ def mean_proba(pool: Pool) -> NDArray[np.float64]:
     return p
 
 
-def entropies(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropies over the last axis, in nats; p log p is 0 at 0."""
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    return np.asarray(-(p * logs).sum(axis=-1)) + 0.0
-
-
 def _scores(
     pool: Pool, aggregate: str, metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    if aggregate not in ("probs", "metric"):
-        raise ValueError(f"aggregate must be 'probs' or 'metric'; got {aggregate!r}")
+    _check_aggregate(aggregate)
     scores = np.empty(pool.n)
     for part, p in pool.proba_blocks():
         scores[part] = metric(p.mean(axis=0)) if aggregate == "probs" else metric(p).mean(axis=0)
     return scores
+
+
+def _check_aggregate(aggregate: str) -> None:
+    if aggregate not in ("probs", "metric"):
+        raise ValueError(f"aggregate must be 'probs' or 'metric'; got {aggregate!r}")

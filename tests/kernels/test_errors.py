@@ -31,6 +31,8 @@ ON_X = {
     "d2_sampling": lambda X: kernels.d2_sampling(X, 2),
     "ball_cover": lambda X: kernels.ball_cover(X, 2, 1.0),
     "purity_radius": lambda X: kernels.purity_radius(X, LABELS),
+    "deduplicate": lambda X: kernels.deduplicate(X, 1.0),
+    "deduplicate cosine": lambda X: kernels.deduplicate(X, 1.0, metric="cosine"),
     "herding": lambda X: kernels.herding(X, 2),
     "ntk": lambda X: kernels.ntk(X, width=3),
     "ntk infinite": lambda X: kernels.ntk(X, kind="infinite"),

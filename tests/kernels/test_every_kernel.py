@@ -52,6 +52,8 @@ CALLS: dict[str, Callable] = {
     "d2_sampling q": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, q=q_of(n), random_state=0, **jobs),
     "ball_cover": lambda X, n, **jobs: kernels.ball_cover(X, n // 4, 5.0, covered_by=[1], **jobs),
     "purity_radius": lambda X, n, **jobs: kernels.purity_radius(X, assignment_of(n), **jobs),
+    "deduplicate": lambda X, _n, **jobs: kernels.deduplicate(X, 3.0, **jobs),
+    "deduplicate cosine": lambda X, _n, **jobs: kernels.deduplicate(X, 0.4, metric="cosine", **jobs),
     "herding": lambda X, n, **jobs: kernels.herding(X, n // 8, bandwidth=4.0, covered_by=[1], **jobs),
     "ntk": lambda X, _n, **jobs: kernels.ntk(X, weights=WHOLE, **jobs),
     "ntk Z": lambda X, _n, **jobs: kernels.ntk(X, X, weights=WHOLE, **jobs),
@@ -80,6 +82,7 @@ def test_every_public_kernel_is_called_here():
     assert {name for name in here if not name.startswith("_")} <= set(kernels.__all__)
     elsewhere = {"Carried", "checked_matrix", "sqnorms", "ntk_weights", "ntk_outputs"}  # no rows come in, or no kernel
     elsewhere |= {"ntk_lookahead"}  # takes a kernel matrix
+    elsewhere |= {"mixture_entropies"}  # takes probabilities: test_information.py
     elsewhere |= {"recursive_least_squares"}  # writes into what it is given: test_least_squares.py
     assert set(kernels.__all__) - {name.split()[0] for name in CALLS} == elsewhere
 
@@ -305,6 +308,7 @@ def check_interrupted(call: str, before: str = "") -> None:
         "kmeans(X, 2000, random_state=0, tol=0, max_iter=1000, n_jobs=2)",
         "d2_sampling(X, 299_000, random_state=0, n_jobs=2)",
         "ball_cover(X, 1000, 9.0, n_jobs=2)",
+        "deduplicate(X, 1.0, n_jobs=2)",
         "herding(X, 1000, bandwidth=8.0, n_jobs=2)",
         "purity_radius(X, np.arange(300_000) % 2, n_jobs=2)",
         "ntk(X, X.take(slice(500)), kind='infinite', depth=99, n_jobs=2)",
@@ -390,6 +394,7 @@ def test_scales_that_float32_cannot_square(device, power):
         "knn": lambda X, _: kernels.knn(X, 5)[1],
         "k_center_greedy": lambda X, _: kernels.k_center_greedy(X, 50)[0],
         "ball_cover": lambda X, s: kernels.ball_cover(X, 50, 4.0 * s)[0],
+        "deduplicate": lambda X, s: kernels.deduplicate(X, 3.0 * s)[0],
         "herding": lambda X, s: kernels.herding(X, 30, bandwidth=3.0 * s)[0],
         "d2_sampling": lambda X, _: kernels.d2_sampling(X, 50, random_state=0),
         "kmeans": lambda X, _: kernels.kmeans(X, 5, random_state=0)[1],

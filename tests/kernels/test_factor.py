@@ -73,6 +73,7 @@ CASES = {
     "d2_sampling, outer, covered": lambda X, _: kernels.d2_sampling(X, 9, q=outer(X), covered_by=[5], random_state=0),
     "ball_cover": lambda X, r: kernels.ball_cover(X, 20, r),
     "ball_cover, covered": lambda X, r: kernels.ball_cover(X, 5, r / 2, covered_by=[5], candidates=some(X)),
+    "deduplicate": lambda X, r: kernels.deduplicate(X, r / 2),
     "herding": lambda X, r: kernels.herding(X, 20, bandwidth=r),
     "herding, covered": lambda X, r: kernels.herding(X, 5, bandwidth=r, covered_by=[5], candidates=some(X)),
 }  # fmt: skip

@@ -100,6 +100,12 @@ def kmeans(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
     assert (sqdist[np.arange(len(X)), assignment] <= sqdist.min(axis=1) * (1 + 1e-5) + 1e-8).all()
 
 
+def deduplicate(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
+    radius = float(rng.choice([0, 1, np.sqrt(2), np.sqrt(3), 2, 2.5, np.sqrt(7), 3, np.sqrt(11), 5]))
+    groups, kept = host(kernels.deduplicate(put(X, "float32", device), radius))
+    np.testing.assert_array_equal(kept[groups], reference.radius_groups(X, radius))
+
+
 def purity_radius(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
     labels, alpha = rng.integers(0, 3, len(X)) * 7 - 5, float(rng.choice([1.0, 0.95, 0.9, 0.5, 0.05]))
     found = kernels.purity_radius(put(X, "float32", device), labels, alpha)
@@ -107,7 +113,7 @@ def purity_radius(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
 
 
 CHECKS: list[Callable[[np.random.Generator, np.ndarray, str], None]] = [knn, k_center_greedy, ball_cover, herding]
-CHECKS += [d2_sampling, kmeans, purity_radius]
+CHECKS += [d2_sampling, kmeans, purity_radius, deduplicate]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

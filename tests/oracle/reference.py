@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from oracle.retraining import learned_predictions, lookahead_objective, retrained
+
 D2_ATTEMPTS = 32
 D2_UNIFORMS = 2 * D2_ATTEMPTS + 1
 D2_BLOCK = 256
@@ -212,6 +214,19 @@ def recursive_least_squares(X, targets):
     return (pinv @ values(targets)).T, pinv @ pinv.T, pinv @ X, int(np.linalg.matrix_rank(X))
 
 
+def entropy(p) -> np.ndarray:
+    """In nats, over the last axis."""
+    p = values(p)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1)
+
+
+def mixture_entropies(proba, mixtures=None, weights=None, *, candidates=None) -> np.ndarray:
+    proba = values(proba)[:, positions_of(candidates, np.shape(proba)[1], "all")]
+    mixtures = np.eye(len(proba)) if mixtures is None else values(mixtures)
+    weights = np.full(len(mixtures), 1 / len(mixtures)) if weights is None else values(weights)
+    return weights @ np.array([entropy(sum(s * p for s, p in zip(shares, proba, strict=True))) for shares in mixtures])
+
+
 def outer_rows(X, q=None) -> np.ndarray:
     """The rows that d2_sampling is about: X, or with q the flattened outer products q_i x X_i."""
     X = values(X)
@@ -319,6 +334,15 @@ def purity_radius(X, assignment, alpha: float = 0.95) -> float:
     return float(r[min(failures, len(r) - 1)])
 
 
+def radius_groups(X, radius: float) -> np.ndarray:
+    """(n,) lowest position of each row's group: what pairs at most the radius apart connect takes the lowest of all."""
+    near = np.sqrt(sqdist_between(X, X)) <= radius
+    first = np.arange(len(X))
+    while (lower := np.where(near, first, len(X)).min(axis=1) < first).any():
+        first[lower] = np.where(near, first, len(X)).min(axis=1)[lower]
+    return first
+
+
 def herding(X, batch_size: int, *, bandwidth: float = 1.0, weights=None, covered_by=None, candidates=None):
     X = values(X)
     weights = np.ones(len(X)) if weights is None else values(weights)
@@ -334,53 +358,6 @@ def herding(X, batch_size: int, *, bandwidth: float = 1.0, weights=None, covered
         positions.append(left.pop(best))
         m = np.maximum(m, kernel[positions[-1]])
     return np.array(positions, dtype=np.int64), np.array(gains, dtype=np.float64)
-
-
-def learned_predictions(K, f, learned, taught, ridge: float) -> np.ndarray:
-    """(n, C) predictions of the closed form trained from scratch on the rows `learned` with the classes `taught`."""
-    K, f = values(K), values(f)
-    if not len(learned):
-        return f
-    Y = np.eye(f.shape[1])[taught]
-    weights = np.linalg.solve(K[np.ix_(learned, learned)] + ridge * np.eye(len(learned)), Y - f[learned])
-    return f + K[:, learned] @ weights
-
-
-def variances(K, learned, ridge: float) -> np.ndarray:
-    """(n,) diagonal of the posterior kernel."""
-    K = values(K)
-    if not len(learned):
-        return K.diagonal().copy()
-    reduced = np.linalg.solve(K[np.ix_(learned, learned)] + ridge * np.eye(len(learned)), K[learned])
-    return K.diagonal() - (K[:, learned] * reduced.T).sum(axis=1)
-
-
-def on_simplex(v: np.ndarray) -> np.ndarray:
-    """The point of the probability simplex nearest to v."""
-    ordered = np.sort(v)[::-1]
-    thresholds = (np.cumsum(ordered) - 1) / np.arange(1, len(v) + 1)
-    return np.maximum(v - thresholds[np.flatnonzero(ordered > thresholds)[-1]], 0)
-
-
-def lookahead_objective(before, after, targets, objective: str) -> float:
-    """What learning one row that moves the predictions from `before` to `after` is worth."""
-    rows = np.arange(len(before))
-    if objective == "risk":
-        return float((after.argmax(axis=1) != targets).sum())
-    if objective == "agreement":
-        return float((after.argmax(axis=1) == before.argmax(axis=1)).sum())
-    if objective == "soft_risk":
-        return float(((1 - after[rows, targets]) ** 2).sum())
-    if objective == "output_change":
-        return float(np.linalg.norm(after - before, axis=1).sum())
-    return float(sum(1 - on_simplex(v).max() for v in after))
-
-
-def retrained(K, f, learned, taught, j: int, label: int, ridge: float, determined: float) -> np.ndarray:
-    """Predictions after row j was learned too; a row that what is learned determines changes nothing."""
-    if variances(K, learned, ridge)[j] + ridge <= determined * (values(K)[j, j] + ridge):
-        return learned_predictions(K, f, learned, taught, ridge)
-    return learned_predictions(K, f, [*learned, j], [*taught, label], ridge)
 
 
 def ntk_lookahead(

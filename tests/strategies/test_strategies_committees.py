@@ -17,7 +17,7 @@ PASSES = np.array([
     [[0, 1], [0.5, 0.5], [1, 0], [0.7, 0.3]],
 ])  # fmt: skip
 ROWS = np.zeros((4, 1))
-NAMES = ("bald", "dbal", "variation_ratio", "mean_std", "powerbald")
+NAMES = ("bald", "dbal", "variation_ratio", "mean_std", "powerbald", "batchbald")
 
 
 def test_by_hand():

@@ -19,6 +19,7 @@ FORBIDDEN = min(N * N // 8, N * CLASSES * D * 4)  # bytes of an (N, N) matrix of
 SYMBOLS = {"N": N, "C": CLASSES, "d": D, "clusters": 500, "classes": CLASSES, "subset": SUBSET + 50, "hidden": 128}
 SYMBOLS |= {"rows": 5_000 + 50, "batch": BATCH}
 SYMBOLS |= {"sample": 2048, "labeled": 50, "resampled": 10}
+SYMBOLS |= {"T": 2, "configurations": 10_000}
 OPTIONS = {"subset": SUBSET, "width": WIDTH, "bandwidth": 8.0}
 LABELED = np.arange(0, N, 400)
 SYMBOLS |= {"labels": len(LABELED)}
