@@ -248,11 +248,10 @@ def uherding(
 ) -> NDArray[np.int64]:
     """Picks the rows that raise the kernel coverage of what the classifier is unsure of most.
 
-    The coverage is that of maxherding, where each row counts with its uncertainty under calibrated probabilities, and a
-    labelled row with 0. Where nothing is labelled all rows count 1, and the picks are maxherding's. As labels become
-    more, the bandwidth falls, so that the picks go from rows that cover much to rows that are unsure. y must hold
-    column numbers of proba, or all of its classes, which then stand in their order; p is the mean over the T passes of
-    a (T, N, C) proba.
+    The coverage is that of maxherding, where each row counts with its uncertainty under calibrated probabilities. Where
+    nothing is labelled all rows count 1, and the picks are maxherding's. As labels become more, the bandwidth falls, so
+    that the picks go from rows that cover much to rows that are unsure. y must hold column numbers of proba, or all of
+    its classes, which then stand in their order; p is the mean over the T passes of a (T, N, C) proba.
 
     uncertainty: "margin" is 1 - (p_(1) - p_(2)), "entropy" -sum_c p_c log p_c in nats and "least_confidence" 1 - p_(1).
     bandwidth: a distance, as in maxherding. None takes the smallest one above 0 between two labelled rows and, where
@@ -292,7 +291,7 @@ def uherding(
 
 
 def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> NDArray[np.float64]:
-    """(N,) what the rows count, 0 where they are labelled."""
+    """(N,) what the rows count. Labelled rows may count, too: they are covered, so that nothing adds to them."""
     assert pool.proba is not None
     passes = pool.proba if pool.proba.ndim == 3 else pool.proba[None]
     if temperature is None:
@@ -306,7 +305,6 @@ def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> N
             continue
         two = np.partition(p, -2, axis=1)[:, -2:]
         weights[part] = 1 - two[:, 1] + (two[:, 0] if uncertainty == "margin" else 0)
-    weights[pool.labeled] = 0
     return np.maximum(weights, 0)  # a sum of probabilities may round to more than 1
 
 

@@ -51,6 +51,9 @@ def test_uherding_is_its_definition(uncertainty):
         X, rng = blobs(70, 4, seed=seed).astype(np.float64), np.random.default_rng(seed)
         p, y = rng.dirichlet(np.full(3, 0.3), 70), np.full(70, -1)
         y[rng.choice(70, 12, replace=False)] = np.arange(12) % 3
+        if seed == 4:  # each labelled row twice, and only those at two places
+            y[np.flatnonzero(y >= 0)[4:]] = -1
+            X[np.flatnonzero(y >= 0)[3]] = X[np.flatnonzero(y >= 0)[2]]
         X[np.flatnonzero(y >= 0)[1]] = X[np.flatnonzero(y >= 0)[0]]  # equal labelled rows have no distance
         candidates = np.setdiff1d(np.arange(4, 70), np.flatnonzero(y >= 0))
         unit = X / np.linalg.norm(X, axis=1, keepdims=True)

@@ -51,6 +51,8 @@ def test_lcmd_by_hand():
     assert firsts == set(range(6))
     # candidates alone make up the clusters, and without 1, 2 and 3 there is only one
     assert pyal.select(LINE, strategy="lcmd", labeled=[0, 5], candidates=[1, 4]).tolist() == [4]
+    # a centre without rows has no largest cluster, not even among clusters of size 0
+    assert pyal.select([[0.0], [5.0], [5.0], [5.0]], strategy="lcmd", labeled=[0, 1], batch_size=2).tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("make", [blobs, integers])
@@ -93,6 +95,9 @@ def test_coreset_in_parts():
     firsts = [part.max() for part in np.array_split(np.random.default_rng(0).permutation(np.arange(41)), 20)[:3]]
     given = {"strategy": "coreset", "first": "norm", "n_partitions": 20, "batch_size": 3}
     assert pyal.select(X, random_state=0, **given).tolist() == firsts
+    halves = [half.min() for half in np.array_split(np.random.default_rng(0).permutation(np.arange(41)), 2)]
+    given = {"strategy": "coreset", "first": "index0", "n_partitions": 2, "batch_size": 2}
+    assert pyal.select(X, random_state=0, **given).tolist() == halves
     for wrong in (0, 42):
         with pytest.raises(ValueError, match=rf"n_partitions must lie in 1 \.\. 41, the candidates; got {wrong}"):
             pyal.select(X, strategy="coreset", n_partitions=wrong)
