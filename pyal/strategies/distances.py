@@ -63,6 +63,7 @@ def warn_where_empty(pool: Pool, radius: float, rows: NDArray[Any]) -> None:
 def ball_radius(
     pool: Pool, batch_size: int, delta: float | str | None, coverage: float, alpha: float, n_classes: int | None
 ) -> float:
+    """The radius that probcover's options ask for; ValueError for those that are refused."""
     if not 0 < coverage <= 1:
         raise ValueError(f"coverage must lie in (0, 1]; got {coverage!r}")
     if not 0 < alpha <= 1:

@@ -23,6 +23,7 @@ Floats = NDArray[np.floating]
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 5e-4  # of Adam, as published
 CITATION = "Caramalau, Bhattarai & Kim 2021, arXiv:2006.10219"
 MEMORY = "O(N + subset (d + hidden))"
+DECIMALS = 6  # of a probability that float32 products of matrices, which round as they like, leave alike
 
 
 @strategy("uncertain_gcn", memory=MEMORY, metric="cosine", citation=CITATION)
@@ -41,10 +42,11 @@ def uncertain_gcn(
     """Picks the rows of which a graph network says, with a confidence of `margin`, that they are labelled.
 
     The network gives each node s, its probability of being labelled, and the candidates with the smallest |s - margin|
-    are picked; ties go to the lowest position. It is trained with full-batch Adam (1e-3, weight decay 5e-4) on -mean
-    log s over the labelled nodes - unlabeled_weight times the mean of log(1 - s) over the others. Rows are taken at
-    norm 1 whatever the metric, from `features` where these are given. With nothing labelled there is nothing to tell
-    apart, and rows are drawn at random. Seconds: about 1e-10 epochs hidden d for each node, on two cores.
+    are picked; what differs by less than 1e-6 ties, and ties go to the lowest position. It is trained with full-batch
+    Adam (1e-3, weight decay 5e-4) on -mean log s over the labelled nodes - unlabeled_weight times the mean of
+    log(1 - s) over the others. Rows are taken at norm 1 whatever the metric, from `features` where these are given.
+    With nothing labelled there is nothing to tell apart, and rows are drawn at random. Seconds: about 1e-10 epochs
+    hidden d for each node, on two cores.
 
     margin: the s that is looked for, in 0 to 1. The authors take 0.1: rows that are surely unlabelled, but not the
         surest.
@@ -65,7 +67,7 @@ def uncertain_gcn(
     if nodes is None:
         chosen: NDArray[np.int64] = rng.choice(pool.candidates, batch_size, replace=False)
         return chosen
-    far = abs(nodes.probability.astype(np.float64) - float(margin))[nodes.free]
+    far = np.round(abs(nodes.probability.astype(np.float64) - float(margin))[nodes.free], DECIMALS)
     return nodes.positions[nodes.free[np.argsort(far, kind="stable")[:batch_size]]]
 
 

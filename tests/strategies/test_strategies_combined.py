@@ -163,7 +163,7 @@ def test_bad_options_of_refine(options, words):
 def test_refine_says_what_its_strategies_lack():
     with pytest.raises(ValueError, match="strategies must name one that can pick the first rows from what is given"):
         pyal.select(X, strategy="refine", strategies="margin,badge", **ASKED)
-    with pytest.raises(ValueError, match="strategy 'lookahead' needs y= once rows are labelled"):
+    with pytest.raises(ValueError, match="strategy 'refine' needs y= once rows are labelled"):
         pyal.select(X, labeled=[1], proba=P, strategy="refine", strategies="lookahead", **ASKED)
     with pytest.raises(ValueError, match="strategy 'margin' needs proba=, which is missing"):
         pyal.select(X, strategy="refine", final="margin", **ASKED)
