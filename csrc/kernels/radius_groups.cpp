@@ -80,8 +80,8 @@ struct Linker {
       const int64_t i = block.rows.position(block.i0 + g + r);
       const float sq_i = block.a.sqnorm[g + r];
       int32_t root = static_cast<int32_t>(root_of(p.first, i));
-      // In its own block a row meets the columns before it, which have met it, and itself.
-      const int64_t own = block.both ? -1 : block.i0 + g + r - block.j0;
+      // In its own block a row meets itself, and the columns before it, which have met it. Else this is below 0.
+      const int64_t own = block.i0 + g + r - block.j0;
       for (int64_t j = own < 0 ? 0 : own / width * width; j < block.b.count; j += width) {
         const vec<float> norms = load(block.work + j) + sq_i;
         const vec<float> value = multiply_add(load(c + r * block.stride + j), splat(-2.0f), norms);

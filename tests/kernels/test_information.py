@@ -50,10 +50,11 @@ def test_storage_types(engine, dtype, M):
     np.testing.assert_allclose(host(found), wanted, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("classes", [9, 300])
 @pytest.mark.parametrize("M", [None, 2, 40])
 @pytest.mark.parametrize("candidates", [[0], [3, 4, 17, 29], np.arange(30) % 3 == 1, []])
-def test_candidates_are_asked_for_alone(engine, M, candidates):
-    proba = put(passes(4, 30, 9), "float32", engine)
+def test_candidates_are_asked_for_alone(engine, M, candidates, classes):
+    proba = put(passes(4, 30, classes), "float32", engine)
     mixtures, weights = (None, None) if M is None else shares(M, 4)
     whole = host(kernels.mixture_entropies(proba, mixtures, weights))
     part = host(kernels.mixture_entropies(proba, mixtures, weights, candidates=candidates))
