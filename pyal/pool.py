@@ -187,20 +187,24 @@ class Pool:
         predicted = self.predicted if self.rules.class_balance else None
         return Upkeep(self.rules, self.X, self.candidates, predicted, batch_size, self.n_jobs)
 
-    def in_turn(self, batch_size: int, next_picks: NextPicks, *, ahead: bool = True) -> NDArray[np.int64]:
+    def in_turn(
+        self, batch_size: int, next_picks: NextPicks, *, ahead: bool = True, one_by_one: bool = False
+    ) -> NDArray[np.int64]:
         """Greedy picks under the rules, as if a row that breaks one had not been a candidate at that pick.
 
         There are fewer than batch_size where no candidate is left that keeps the rules. Picks are asked for in one go,
         and from where they first break a rule asked for again. ahead: whether some are then asked for that may not be
         taken; False asks for one at a time, for kernels that start afresh when their last picks were not taken.
+        one_by_one: True does so from the first pick on, where candidates count that are not picked themselves.
         """
         if self.rules is None:
             return next_picks(np.empty(0, np.int64), self.candidates, batch_size)
-        upkeep, picked, at_once = self.upkeep(batch_size), np.empty(0, np.int64), batch_size
+        upkeep, picked = self.upkeep(batch_size), np.empty(0, np.int64)
+        at_once = 1 if one_by_one else batch_size
         while (left := batch_size - len(picked)) and len(upkeep.candidates):
             wanted = min(left, at_once, len(upkeep.candidates))
             taken = upkeep.take(next_picks(picked, upkeep.candidates, wanted))
-            at_once = 1 if not ahead else 2 * wanted if len(taken) == wanted else 2 * len(taken)
+            at_once = 1 if one_by_one or not ahead else 2 * wanted if len(taken) == wanted else 2 * len(taken)
             picked = np.concatenate([picked, taken])
         return picked
 

@@ -25,7 +25,7 @@ Y = np.full(N, -1)
 Y[:12] = np.arange(12) % 4
 GROUPS = np.arange(N) // 6
 PREDICTED = P.argmax(axis=1)
-GREEDY = {"coreset": {}, "maxherding": {}, "probcover": {"delta": 0.5, "exhausted": "lowest"}}
+GREEDY = {"coreset": {}, "lcmd": {}, "cdal": {}, "maxherding": {}, "probcover": {"delta": 0.5, "exhausted": "lowest"}}
 WEIGHED = [s.name for s in pyal.list_strategies() if s.weighs]
 NAMES = [s.name for s in pyal.list_strategies()]
 
@@ -93,8 +93,8 @@ def test_greedy_picks_are_those_made_one_by_one(strategy, rules):
     """As if a row that breaks a rule had not been a candidate at that pick."""
     given, options = {}, GREEDY[strategy]
     share = even_share(np.bincount(PREDICTED[12:]), 24)
-    metric = "euclidean" if strategy == "coreset" else "cosine"
-    near = distances(metric) < (reach := 4.5 if strategy == "coreset" else 0.25)
+    metric = "cosine" if strategy in ("maxherding", "probcover") else "euclidean"
+    near = distances(metric) < (reach := 4.5 if metric == "euclidean" else 0.25)
     if rules in ("groups", "all"):
         given |= {"groups": GROUPS, "max_per_group": 2}
     if rules in ("min_distance", "all"):
@@ -285,6 +285,22 @@ def test_views_reach_a_strategy_of_a_loop():
     assert pool.weights.sum() == N
 
 
+@pytest.mark.parametrize("strategy", ["consistency", "diff2aug_kmeans"])
+def test_views_stand_in_for_the_passes_of_a_model(strategy):
+    """No estimator is needed, and none is asked; while one class is known `initial` picks."""
+    views = [X + 0.1, X * 1.2]
+    y = np.where(np.arange(N) < 8, np.arange(N) % 4, -1)
+    loop = pyal.Loop(X, strategy=strategy, batch_size=5, y=y, views=views, random_state=0)
+    picks = loop.query()
+    assert len(picks) == 5
+    if strategy == "consistency":
+        assert picks.tolist() == pyal.select(X, y, strategy=strategy, views=views, batch_size=5).tolist()
+    cold = pyal.Loop(X, strategy=strategy, batch_size=5, views=views, initial="random", random_state=0)
+    assert len(cold.query()) == 5
+    with pytest.raises(ValueError, match=f"strategy '{strategy}' needs proba, so the loop needs estimator="):
+        pyal.Loop(X, strategy=strategy, batch_size=5, y=y)
+
+
 def test_simulate_gives_them_to_all(tmp_path):
     y = np.arange(N) % 4
     given = {"test": (X, y), "estimator": LogisticRegression(max_iter=200), "seeds": 1, "batch_sizes": 5, "initial": 5}
@@ -341,3 +357,24 @@ def test_files_that_do_not_fit_are_named(capsys):
     assert "groups.txt, line 1: it must hold a number; got ''" in err
     Path("bad.npy").write_text("no array")
     assert "bad.npy must be a .npy file" in refused(capsys, *command, "--strategy", "random", "--weights", "bad.npy")
+
+
+def test_batchbald_picks_as_if_what_breaks_a_rule_were_not_there():
+    """Two rows tell the same; with the group of the first pick closed, the other group's rows are all there is."""
+    certain, unsure = [0.99, 0.01], [0.01, 0.99]
+    passes = np.array([[certain] * 3 + [certain, unsure], [unsure] * 3 + [unsure, unsure]])
+    groups = [0, 0, 0, 1, 1]
+    given = {"strategy": "batchbald", "proba": passes, "batch_size": 2, "max_per_group": 1, "groups": groups}
+    assert pyal.select(np.zeros((5, 1)), **given).tolist() == [0, 3]
+
+
+def test_badge_draws_on_from_what_it_has_picked():
+    """Two kinds of rows: once the group of the first is closed, all picks are of the other kind, none twice."""
+    proba = np.array([[0.9, 0.1]] * 10 + [[0.1, 0.9]] * 10)
+    rows = np.ones((20, 1)) * np.linspace(1, 2, 20)[:, None]
+    groups = np.arange(20) // 10
+    for seed in range(20):
+        given = {"strategy": "badge", "proba": proba, "batch_size": 4, "max_per_group": 2, "groups": groups}
+        picks = pyal.select(rows, random_state=seed, **given)
+        assert np.bincount(groups[picks]).tolist() == [2, 2]
+        assert picks[0] == 19  # the largest gradient

@@ -48,7 +48,7 @@ class Rounds:
         candidates = self._candidates(state)
         rules = setup.rules_for(state.n_classes)
         with_model = (
-            bool(stage.needs_model(len(state.labels)))
+            bool(stage.needs_model(len(state.labels), views=bool(setup.views)))
             or (not isinstance(stage.strategy, str) and state.n_classes > 1)
             or (rules is not None and rules.class_balance)
             or (state.n_classes > 1 and bool({"proba", "features"} & set(self._subset_needs(state))))

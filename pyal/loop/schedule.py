@@ -52,9 +52,14 @@ class Stage:
             asked += subset_of(self.options["subset"]).needs(labeled=n_labeled > 0)
         return asked
 
-    def needs_model(self, n_labeled: int) -> str | None:
-        """What of that only a fitted learner gives, proba or features; None where nothing is."""
-        return next((need for need in self.needs(n_labeled) if need in ("proba", "features")), None)
+    def needs_model(self, n_labeled: int, *, views: bool = False) -> str | None:
+        """What of that only a fitted learner gives, proba or features; None where nothing is.
+
+        views: whether there are views, which stand in for proba where the strategy says so.
+        """
+        instead = find(self.strategy).instead if isinstance(self.strategy, str) else ()
+        given = {need for need, other in instead if views and other == "views"}
+        return next((need for need in self.needs(n_labeled) if need in {"proba", "features"} - given), None)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Setup:
     def __post_init__(self) -> None:
         """ValueError for parts that do not go together."""
         for stage in self.stages:
-            asked = stage.needs_model(1)
+            asked = stage.needs_model(1, views=bool(self.views))
             if asked and self.learner is None:
                 raise ValueError(
                     f"strategy {stage.name!r} needs {asked}, so the loop needs estimator=, which is missing"

@@ -167,7 +167,7 @@ def lcmd(
         known = len(pool.labeled) + len(picked)
         return _largest_cluster_picks(X, before, candidates, known + wanted, pool.n_jobs)[known:]
 
-    return pool.in_turn(batch_size, next_picks)
+    return pool.in_turn(batch_size, next_picks, one_by_one=True)
 
 
 def _largest_cluster_picks(
