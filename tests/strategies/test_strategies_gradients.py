@@ -70,12 +70,12 @@ def test_bait_by_hand():
     1/2 (1/0.6 - 1/1.1) = 0.38, and row 2 5/32 (1/0.1 - 1/0.38125) = 1.15.
     """
     X, P = [[2.0, 0.0], [2.0, 0.0], [0.0, 1.5], [0.0, 0.5]], np.full((4, 2), 0.5)
-    given = {"strategy": "bait", "proba": P, "oversample": 1.0}
+    given = {"strategy": "bait", "proba": P, "oversample": 1.0, "ridge": 1.0}
     assert pyal.select(X, **given).tolist() == [0]
     # for two picks each counts half: 1/2 (1/1.5 - 1/2) = 0.083 of row 1 against 5/32 (1 - 1/1.28125) = 0.034 of row 2
     assert pyal.select(X, batch_size=2, **given).tolist() == [0, 1]
     assert pyal.select(X, labeled=[0], **given).tolist() == [1]
-    assert pyal.select(X, labeled=[0], ridge=0.1, **given).tolist() == [2]
+    assert pyal.select(X, labeled=[0], **given | {"ridge": 0.1}).tolist() == [2]
     # a sure row has p (1 - p) = 0.09: 0 takes 0.18 (1 - 1/1.36) = 0.048 then, against the 0.056 of row 2
     sure = [[0.9, 0.1], [0.9, 0.1], [0.5, 0.5], [0.5, 0.5]]
     assert pyal.select(X, **given | {"proba": sure}).tolist() == [2]

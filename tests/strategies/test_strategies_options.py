@@ -39,7 +39,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("batchbald", "candidates_per_pick"): ({}, None, 1),
     ("bait", "fisher"): ({"proba": PASSES[0]}, "binary", "classes"),
     ("bait", "top"): ({"proba": PASSES[0], "fisher": "classes"}, None, 1),
-    ("bait", "ridge"): ({"proba": PASSES[0]}, 1.0, 1e-3),
+    ("bait", "ridge"): ({"proba": PASSES[0]}, 0.01, 1.0),
     ("bait", "oversample"): ({"proba": PASSES[0], "ridge": 1e-3}, 2.0, 1.0),
     ("coreset", "first"): ({"y": None}, "norm", "index0"),
     ("coreset", "cover_on"): ({}, "self", "al"),
