@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench/results"
-PAGES = (RESULTS / "README.md", ROOT / "README.md")
+PAGES = (RESULTS / "README.md", RESULTS / "which_strategy.md", ROOT / "README.md")
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", flags=re.DOTALL)
 POOLS = {
     "iid": "Gaussian noise",
@@ -188,9 +188,9 @@ def gains(report: dict[str, Any]) -> str:
                 f"{accuracy:.3f}" if control else f"{100 * gain:+.1f} ± {100 * error:.1f}"
                 for accuracy, gain, error in zip(r["accuracy"], r["gain"], r["error"], strict=True)
             ]
-            rows.append([f"`{r['strategy']}`", *cells, f"{r['seconds']:.3f}"])
+            rows.append([f"`{r['strategy']}`", *cells])
         title = f"{TITLES.get(data, data)}, {results[0]['rows']:,} rows"
-        found.append(markdown([title, *(f"{at} labels" for at in report["at"]), "seconds a batch"], rows))
+        found.append(markdown([title, *(f"{at} labels" for at in report["at"])], rows))
     return "\n\n".join(found)
 
 

@@ -79,7 +79,7 @@ def strategies_of(names: list[str] | None) -> dict[str, Any]:
 
 
 def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Mean accuracy at each budget, its gain over random with the standard error of the pairs, seconds of a batch."""
+    """Mean accuracy at each budget, and its gain over random with the standard error of the pairs."""
     results = []
     for name in given.sets or SETS:
         data = read(name, given.rows)
@@ -97,7 +97,6 @@ def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
         at = np.searchsorted(np.cumsum(BATCH_SIZES), BUDGETS)
         (out / f"which_strategy.{name}.png").write_bytes(plots.comparison_image(found))
         curves = found.curves()
-        seconds = found.curves("seconds_select")
         for strategy, accuracy in curves.items():
             gain = accuracy - curves["random"]
             error = gain.std(axis=0, ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.full(gain.shape[1], np.nan)
@@ -109,7 +108,6 @@ def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
                     "accuracy": np.round(accuracy.mean(axis=0)[at], 4).tolist(),
                     "gain": np.round(gain.mean(axis=0)[at], 4).tolist(),
                     "error": np.round(error[at], 4).tolist(),
-                    "seconds": round(float(np.nanmedian(seconds[strategy])), 3),
                 }
             )
     return {"seeds": given.seeds, "at": BUDGETS, "results": results}
