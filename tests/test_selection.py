@@ -383,6 +383,7 @@ def test_strategies_are_listed():
     assert at_norm_1 == {
         "activeft",
         "alfamix",
+        "dcom",
         "dropquery",
         "uherding",
         "typiclust",

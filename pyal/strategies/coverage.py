@@ -6,17 +6,22 @@ them as they are.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
 from pyal.arrays import as_numpy
 from pyal.pool import Pool
+from pyal.strategies.balls import GreedyBalls, Nearness, competence, labeled_balls
 from pyal.strategies.calibration import fitted_temperature, tempered
 from pyal.strategies.distances import ball_radius, spread, warn_where_alike, warn_where_empty
 from pyal.strategies.label_columns import class_columns
 from pyal.strategies.partitions import in_parts
 from pyal.strategies.registry import strategy
+from pyal.strategies.subsets import drawn_subset
+from pyal.strategies.uncertainty import margin
 
 
 @strategy(
@@ -288,6 +293,83 @@ def uherding(
         return as_numpy(picks, "positions")
 
     return pool.in_turn(batch_size, next_picks, ahead=False)
+
+
+@strategy(
+    "dcom",
+    needs_once_labeled=("y", "proba"),
+    memory="O(N + labels)",
+    metric="cosine",
+    citation="Mishal & Weinshall 2024, arXiv:2407.01804",
+)
+def dcom(
+    pool: Pool,
+    batch_size: int,
+    *,
+    rng: np.random.Generator,
+    delta: float = 0.75,
+    max_delta: float = 1.1,
+    midpoint: float = 0.8,
+    steepness: float = 50.0,
+    subset: int | str | None = 10_000,
+) -> NDArray[np.int64]:
+    """Picks rows whose balls cover much while the labelled balls cover little, and unsure rows once they cover most.
+
+    With nothing labelled the picks are probcover's with radius delta. Else each labelled row has a ball of its own:
+    the largest in which a share 0.4 + 0.2 c of the rows is predicted as its label, where c is the coverage, the share
+    of the rows that all these balls cover. The competence s = (1 + exp(-k (1 - a))) / (1 + exp(-k (c - a))), to three
+    decimals, rises from 0 to 1. Each pick has the largest s u + (1 - s) n. n is the number of rows in its ball, of the
+    mean radius, that nothing covers yet, and its ball is then covered. u is 1 less the margin p_(1) - p_(2), and 0 for
+    rows that are labelled or picked; both are brought to [0, 1] over all rows. Ties go to the larger u. Distances are
+    Euclidean (not squared), and strictly below the radius. p is the mean over the T passes of a (T, N, C) proba, and y
+    must hold column numbers of proba, or all of its classes, which then stand in their order.
+
+    delta: the radius where nothing is labelled; 0.75 is the authors' for CIFAR-10.
+    max_delta: radii are bisected on [0, max_delta], five times, and rounded to two decimals.
+    midpoint: a, the coverage at which the competence is about a half, in [0, 1].
+    steepness: k, above 0.
+    subset: where there are more candidates, so many of them, drawn at random, and the labelled rows stand for the pool;
+        or as in a loop, like "10b by badge". None takes all rows, which is a pass or two over all their pairs: a minute
+        or two for 50,000 rows of 512 columns, where a subset takes five seconds.
+
+    Differs from its source: the authors keep radii from round to round, find those of new labels alone, by the coverage
+    of the round before, and begin with delta, then the mean. Here all are found anew, by the largest c for which the
+    balls cover a share c. Their subset is the whole pool.
+    """
+    _check_dcom(delta, max_delta, midpoint, steepness)
+    if not len(pool.labeled):
+        return probcover(pool, batch_size, rng=rng, delta=delta)
+    drawn = drawn_subset(pool, batch_size, subset, rng)
+    some = len(drawn) < len(pool.candidates)
+    rows = np.union1d(pool.labeled, drawn) if some else np.arange(pool.n)
+    near, labeled = Nearness(pool, rows), np.searchsorted(rows, pool.labeled)
+    balls = labeled_balls(near, labeled, class_columns(pool), pool.predicted[rows], float(max_delta))
+    score, may_cover = margin(pool)[rows], np.ones(len(rows), bool)
+    score -= score.min()
+    score[labeled], may_cover[labeled] = 0, False
+    weight = competence(balls.coverage, float(midpoint), float(steepness))
+    greedy = GreedyBalls(near, float(balls.radii.mean()), balls.covered, may_cover, score, weight)
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        begun = np.searchsorted(rows, picked).tolist()
+        greedy.after(begun)
+        left = np.searchsorted(rows, candidates)
+        for _ in range(wanted):
+            greedy.take(greedy.best(np.setdiff1d(left, greedy.picked)))
+        return rows[greedy.picked[len(begun) :]]
+
+    return dataclasses.replace(pool, candidates=drawn).in_turn(batch_size, next_picks, ahead=False)
+
+
+def _check_dcom(delta: float, max_delta: float, midpoint: float, steepness: float) -> None:
+    if not 0 < delta < np.inf:
+        raise ValueError(f"delta must be a positive distance; got {delta!r}")
+    if not 0.1 <= max_delta < np.inf:
+        raise ValueError(f"max_delta must be a distance of at least 0.1, as radii have two decimals; got {max_delta!r}")
+    if not 0 <= midpoint <= 1:
+        raise ValueError(f"midpoint must lie in [0, 1]; got {midpoint!r}")
+    if not 0 < steepness < np.inf:
+        raise ValueError(f"steepness must be positive; got {steepness!r}")
 
 
 def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> NDArray[np.float64]:

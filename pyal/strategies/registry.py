@@ -163,7 +163,7 @@ def list_strategies() -> list[Strategy]:
     """The registered strategies by name, each with name, aliases, summary, needs, memory, citation and options.
 
     >>> [s.name for s in list_strategies() if s.passes]
-    ['bald', 'batchbald', 'dbal', 'mean_std', 'powerbald', 'variation_ratio']
+    ['bald', 'batchbald', 'consistency', 'dbal', 'diff2aug_kmeans', 'mean_std', 'powerbald', 'variation_ratio']
     """
     return [_registered[name] for name in sorted(_registered)]
 
