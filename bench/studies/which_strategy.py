@@ -1,7 +1,7 @@
 """Every strategy against random from the first label to the 500th, balanced and long-tailed: what to use when.
 
 The pools are the training sets of FashionMNIST and CIFAR-10, their first 50 principal components. In a long-tailed one
-(_lt) class c of ten keeps the first 50^(-c/9) of its rows, so that the last class has a fiftieth of the first; the test
+(_lt) class c of ten keeps 50^(-c/9) of its rows, drawn at random, so that the last has a fiftieth of the first; the test
 set stays balanced. Nothing is labelled at the start. Strategies that need a model pick at random until labels of two
 classes are known. All are judged by one logistic regression; committees are five of it on bootstrap samples. The
 strategies that look ahead look at 2,000 candidates, and refine filters twice by 27 batches, not five times by 100.
@@ -62,10 +62,15 @@ def read(name: str, rows: int | None) -> dict[str, NDArray[Any]]:
 
 
 def long_tailed(y: NDArray[Any]) -> NDArray[np.int64]:
-    """Ascending positions of the rows that are left: of class c the first floor(n_c IMBALANCE^(-c / (C - 1)))."""
+    """Ascending positions of the rows that are left: floor(n_c IMBALANCE^(-c / (C - 1))) of class c.
+
+    They are drawn, the same ones in every study: were they the first of their class, low positions, to which ties go,
+    would be those of rare classes.
+    """
+    rng = np.random.default_rng(0)
     classes = np.unique(y)
     kept = [
-        rows[: int(len(rows) * IMBALANCE ** (-c / (len(classes) - 1)))]
+        rng.permutation(rows)[: int(len(rows) * IMBALANCE ** (-c / (len(classes) - 1)))]
         for c, rows in enumerate(np.flatnonzero(y == name) for name in classes)
     ]
     return np.sort(np.concatenate(kept))
