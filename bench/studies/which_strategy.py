@@ -1,8 +1,8 @@
 """Every strategy against random from the first label to the 500th, balanced and long-tailed: what to use when.
 
 The pools are the training sets of FashionMNIST and CIFAR-10, their first 50 principal components. In a long-tailed one
-(_lt) class c of ten keeps 50^(-c/9) of its rows, drawn at random, so that the last has a fiftieth of the first; the test
-set stays balanced. Nothing is labelled at the start. Strategies that need a model pick at random until labels of two
+(_lt) class c of ten keeps 50^(-c/9) of its rows, drawn at random, so that the last has a fiftieth of the first; the
+test set is balanced. Nothing is labelled at the start. Strategies that need a model pick at random until labels of two
 classes are known. All are judged by one logistic regression; committees are five of it on bootstrap samples. The
 strategies that look ahead look at 2,000 candidates, and refine filters twice by 27 batches, not five times by 100.
 """
