@@ -307,7 +307,7 @@ def dcom(
     batch_size: int,
     *,
     rng: np.random.Generator,
-    delta: float = 0.75,
+    delta: float | None = None,
     max_delta: float = 1.1,
     midpoint: float = 0.8,
     steepness: float = 50.0,
@@ -315,7 +315,7 @@ def dcom(
 ) -> NDArray[np.int64]:
     """Picks rows whose balls cover much while the labelled balls cover little, and unsure rows once they cover most.
 
-    With nothing labelled the picks are probcover's with radius delta. Else each labelled row has a ball of its own:
+    With nothing labelled the picks are probcover's. Else each labelled row has a ball of its own:
     the largest in which a share 0.4 + 0.2 c of the rows is predicted as its label, where c is the coverage, the share
     of the rows that all these balls cover. The competence s = (1 + exp(-k (1 - a))) / (1 + exp(-k (c - a))), to three
     decimals, rises from 0 to 1. Each pick has the largest s u + (1 - s) n. n is the number of rows in its ball, of the
@@ -324,7 +324,7 @@ def dcom(
     Euclidean (not squared), and strictly below the radius. p is the mean over the T passes of a (T, N, C) proba, and y
     must hold column numbers of proba, or all of its classes, which then stand in their order.
 
-    delta: the radius where nothing is labelled; 0.75 is the authors' for CIFAR-10.
+    delta: the radius where nothing is labelled. None takes what probcover does; the authors take 0.75 for CIFAR-10.
     max_delta: radii are bisected on [0, max_delta], five times, and rounded to two decimals.
     midpoint: a, the coverage at which the competence is about a half, in [0, 1].
     steepness: k, above 0.
@@ -333,7 +333,7 @@ def dcom(
         or two for 50,000 rows of 512 columns, where a subset takes five seconds.
 
     Differs from its source: the authors keep radii from round to round, find those of new labels alone, by the coverage
-    of the round before, and begin with delta, then the mean. Here all are found anew, by the largest c for which the
+    of the round before, and begin with 0.75, then the mean. Here all are found anew, by the largest c for which the
     balls cover a share c. Their subset is the whole pool.
     """
     _check_dcom(delta, max_delta, midpoint, steepness)
@@ -361,9 +361,9 @@ def dcom(
     return dataclasses.replace(pool, candidates=drawn).in_turn(batch_size, next_picks, ahead=False)
 
 
-def _check_dcom(delta: float, max_delta: float, midpoint: float, steepness: float) -> None:
-    if not 0 < delta < np.inf:
-        raise ValueError(f"delta must be a positive distance; got {delta!r}")
+def _check_dcom(delta: float | None, max_delta: float, midpoint: float, steepness: float) -> None:
+    if delta is not None and not 0 < delta < np.inf:
+        raise ValueError(f"delta must be a positive distance or None; got {delta!r}")
     if not 0.1 <= max_delta < np.inf:
         raise ValueError(f"max_delta must be a distance of at least 0.1, as radii have two decimals; got {max_delta!r}")
     if not 0 <= midpoint <= 1:

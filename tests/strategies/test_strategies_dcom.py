@@ -229,8 +229,8 @@ def test_rules_hold_as_if_other_rows_were_no_candidates(min_distance, midpoint):
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [({"delta": 0.0}, r"delta must be a positive distance; got 0\.0"),
-     ({"delta": np.inf}, "delta must be a positive distance; got inf"),
+    [({"delta": 0.0}, r"delta must be a positive distance or None; got 0\.0"),
+     ({"delta": np.inf}, "delta must be a positive distance or None; got inf"),
      ({"max_delta": 0.05}, r"max_delta must be a distance of at least 0\.1, as radii have two decimals; got 0\.05"),
      ({"max_delta": np.nan}, "max_delta must be a distance of at least"),
      ({"midpoint": 1.1}, r"midpoint must lie in \[0, 1\]; got 1\.1"),

@@ -48,7 +48,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("core_gcn", "hidden"): ({}, 128, 8),
     ("core_gcn", "dropout"): ({}, 0.3, 0.8),
     ("core_gcn", "unlabeled_weight"): ({}, 1.2, 20.0),
-    ("dcom", "delta"): ({"y": None}, 0.75, 0.3),
+    ("dcom", "delta"): ({"y": None}, None, 0.3),
     ("dcom", "max_delta"): ({}, 1.1, 0.3),
     ("dcom", "midpoint"): ({}, 0.8, 0.1),
     ("dcom", "steepness"): ({}, 50.0, 1.0),
