@@ -69,7 +69,7 @@ def read_column(path: str, n: int, *, numbers: bool = False) -> Any:
     if path.endswith(".npy"):
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError:
+        except (ValueError, EOFError):
             raise ValueError(f"{path} must be a .npy file of numbers or text") from None
     values = [line.strip() for line in read_lines(path)]
     if len(values) != n:

@@ -96,7 +96,18 @@ class Inputs:
             raise ValueError("class_balance goes by predicted class and needs proba=, which is missing")
         weights = None if self.weights is None else checked_weights(self.weights, n)
         return Pool(
-            taken_with(rows, metric), known, allowed, labels, proba, features, views, rules, weights, n_jobs, metric
+            taken_with(rows, metric),
+            known,
+            allowed,
+            labels,
+            proba,
+            features,
+            views,
+            rules,
+            weights,
+            None,
+            n_jobs,
+            metric,
         )
 
     def why_no_candidates(self, pool: Pool) -> str:
@@ -125,6 +136,7 @@ class Pool:
     rules: what a batch keeps besides, or None. Who picks a batch sees to it; a strategy for which the rows picked
         before a row make a difference does better to pick by `in_turn`.
     weights: (N,) what the rows count, float64 and not negative, or None.
+    balanced_by: (N,) predicted classes that the rule class_balance goes by; None for those of proba.
     n_jobs: CPU threads, None for all.
     metric: what X is taken with, "euclidean" or "cosine".
     first_batch: the size of the first batch of the loop that asks, None in a single call.
@@ -142,6 +154,7 @@ class Pool:
     views: tuple[Matrix, ...] | None = None
     rules: Rules | None = None
     weights: NDArray[np.float64] | None = None
+    balanced_by: NDArray[np.int64] | None = None
     n_jobs: int | None = None
     metric: str = "euclidean"
     first_batch: int | None = None
@@ -184,7 +197,9 @@ class Pool:
     def upkeep(self, batch_size: int) -> Upkeep:
         """The rules, which are not None, at the beginning of a batch."""
         assert self.rules is not None
-        predicted = self.predicted if self.rules.class_balance else None
+        predicted = self.balanced_by
+        if predicted is None and self.rules.class_balance:
+            predicted = self.predicted
         return Upkeep(self.rules, self.X, self.candidates, predicted, batch_size, self.n_jobs)
 
     def in_turn(
@@ -203,7 +218,9 @@ class Pool:
         at_once = 1 if one_by_one else batch_size
         while (left := batch_size - len(picked)) and len(upkeep.candidates):
             wanted = min(left, at_once, len(upkeep.candidates))
-            taken = upkeep.take(next_picks(picked, upkeep.candidates, wanted))
+            taken = upkeep.take(found := next_picks(picked, upkeep.candidates, wanted))
+            if not len(taken):
+                raise ValueError(f"next_picks must return candidates that are left; it returned {first_few(found)}")
             at_once = 1 if one_by_one or not ahead else 2 * wanted if len(taken) == wanted else 2 * len(taken)
             picked = np.concatenate([picked, taken])
         return picked

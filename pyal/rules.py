@@ -57,12 +57,18 @@ def checked_rules(groups: Any, max_per_group: Any, min_distance: Any, class_bala
 
 
 def _group_numbers(groups: Any, n: int) -> NDArray[np.int64]:
-    """(n,) numbers by first appearance, -1 where groups have a hole."""
-    named = labeled_positions(groups, n, "groups")
+    """(n,) numbers by first appearance, -1 where groups have a hole: NaN, None, a masked entry, -1 among integers."""
+    values, hidden = label_values(groups, n, "groups")
+    if values.dtype.kind in "iu":
+        named = np.flatnonzero(~hidden & (values != -1))  # of -1 and +1 alone, too: here -1 has one meaning
+    else:
+        named = labeled_positions(groups, n, "groups")
     number_of: dict[Any, int] = {}
     numbers = np.full(n, -1)
-    values = label_values(groups, n, "groups")[0][named]
-    numbers[named] = [number_of.setdefault(value, len(number_of)) for value in values.tolist()]
+    try:
+        numbers[named] = [number_of.setdefault(value, len(number_of)) for value in values[named].tolist()]
+    except TypeError:
+        raise TypeError("groups must hold numbers or text") from None
     return numbers
 
 
@@ -91,8 +97,13 @@ def away_from(
     """Those of the positions `among` that are not too near to one of the rows."""
     if rules.min_distance is None or not len(rows):
         return among
-    nearest = as_numpy(kernels.knn(X.take(rows), 1, queries=X, n_jobs=n_jobs)[0], "X")[:, 0]
-    return among[nearest[among] >= rules.min_distance**2]
+    sqdist = as_numpy(kernels.knn(X.take(rows), 1, queries=X, n_jobs=n_jobs)[0], "X")[:, 0]
+    return among[~_closer(sqdist[among], rules.min_distance)]
+
+
+def _closer(sqdist: NDArray[np.floating], distance: float) -> NDArray[np.bool_]:
+    """Whether they are the squares of distances below this one: by their roots, as its square may round or overflow."""
+    return np.asarray(np.sqrt(sqdist, dtype=np.float64) < distance)
 
 
 class Upkeep:
@@ -146,8 +157,21 @@ class Upkeep:
                 break
         return np.concatenate(taken) if taken else np.empty(0, np.int64)
 
+    def best(self, ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """The first `count` of the candidates, best first, that keep the rules one after the other."""
+        taken = np.empty(0, np.int64)
+        while len(taken) < count and len(ranked):
+            found = self.take(ranked[: min(_AT_ONCE, count - len(taken))], skip=True)
+            taken = np.concatenate([taken, found])
+            is_open = np.zeros(self._X.n, bool)
+            is_open[self.candidates] = True
+            ranked = ranked[is_open[ranked]]
+        return taken
+
     def _close(self, picked: NDArray[np.int64]) -> None:
-        left = np.setdiff1d(self.candidates, picked, assume_unique=True)
+        is_picked = np.zeros(self._X.n, bool)
+        is_picked[picked] = True
+        left = self.candidates[~is_picked[self.candidates]]
         for limit in self._limits:
             left = left[~limit.full()[left]]
         self.candidates = away_from(picked, self._rules, self._X, left, n_jobs=self._n_jobs)
@@ -158,7 +182,7 @@ class Upkeep:
         if self._rules.min_distance is not None:
             some = self._X.take(rows)
             sqdist, other = kernels.knn(some, len(rows), queries=some, n_jobs=self._n_jobs)
-            close = as_numpy(sqdist, "X") < self._rules.min_distance**2
+            close = _closer(as_numpy(sqdist, "X"), self._rules.min_distance)
             near[np.nonzero(close)[0], as_numpy(other, "positions")[close]] = True
         return near
 

@@ -56,7 +56,8 @@ def select(
     proba: (N, C) class probabilities, or (T, N, C) of T stochastic passes or committee members; or their logarithms,
         which are exponentiated.
     features: (N, h) activations of the current classifier, for the strategies that use them; they go where X is.
-    views: (V, N, d) embeddings of V augmented copies of every image, or a list of them, where a strategy compares them.
+    views: (V, N, d) embeddings of V augmented copies of every image, or a list of V arrays or paths, for the strategies
+        that compare them.
     groups, max_per_group: (N,) numbers or text, such as the patient or video of each row, and how many rows of one
         group a batch may hold. Holes, as in y, belong to no group.
     min_distance: a Euclidean distance (not squared) between rows as the strategy takes them. No pick is nearer than
@@ -71,8 +72,9 @@ def select(
     options: the strategy's own; `pyal strategies NAME` explains them.
 
     groups, min_distance and class_balance are rules that hold with every strategy. Greedy strategies (coreset,
-    kmeans_plus_plus, probcover, maxherding, uherding, badge, falcun, cdal, lcmd, batchbald) pick as if a row that
-    breaks a rule had not been a candidate at that pick, the others take their next best. Where fewer rows than
+    kmeans_plus_plus, probcover, maxherding, uherding, dcom, badge, falcun, cdal, lcmd, batchbald) pick as if a row that
+    breaks a rule had not been a candidate at that pick, the others, and coreset and badge in parts, take their next
+    best. Where fewer rows than
     batch_size keep the rules, these come back with a UserWarning.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
@@ -107,10 +109,10 @@ def score(
 ) -> NDArray[np.float64]:
     """Scores of the rows, (N,) float64: higher is picked first, and a row that is not a candidate has NaN.
 
-    strategy: one that scores rows one by one: least_confidence, margin or entropy. For one that picks rows jointly a
-        ValueError names those that score.
+    strategy: one that scores rows one by one, as margin does. For one that picks rows jointly a ValueError names those
+        that score.
 
-    All other arguments, and what is raised for them, are as for `select`.
+    All other arguments, and what is raised for them, are as for `select`; rules have no effect, as nothing is picked.
 
     >>> score([[0.0], [1.0]], strategy="least_confidence", proba=[[0.5, 0.5], [1.0, 0.0]])
     array([0.5, 0. ])
@@ -150,7 +152,7 @@ def pick(
     if len(pool.labeled):
         named.check_needs_once_labeled(pool, options)
     available = len(pool.candidates)
-    if batch_size > available:
+    if batch_size > available and pool.rules is None:
         warnings.warn(
             f"batch_size={batch_size} is more than the {available} candidates; all of them are returned",
             UserWarning,
@@ -164,7 +166,7 @@ def pick(
     if pool.rules is None:
         return asked(pool, wanted)
     picks = _under_rules(pool, wanted, asked)
-    if len(picks) < wanted:
+    if len(picks) < batch_size:
         warnings.warn(
             f"the rules leave {len(picks)} rows to pick, fewer than batch_size={batch_size}; these are returned",
             UserWarning,

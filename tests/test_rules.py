@@ -285,6 +285,106 @@ def test_views_reach_a_strategy_of_a_loop():
     assert pool.weights.sum() == N
 
 
+def test_distances_are_compared_by_their_roots():
+    """2 ** 0.5 squared is above 2, 1e200 squared is no number, and 1e-200 squared is 0: none of this may be seen."""
+    assert len(pyal.select(np.eye(6), strategy="random", batch_size=6, min_distance=2**0.5)) == 6
+    for far in (1e25, 1e200):
+        with pytest.warns(UserWarning, match="the rules leave 1 rows to pick, fewer than batch_size=6"):
+            pyal.select(np.eye(6, dtype=np.float32), strategy="random", batch_size=6, min_distance=far)
+    for equal in (np.zeros((9, 3), np.float32), np.ones((9, 3))):
+        with pytest.warns(UserWarning, match="the rules leave 1 rows to pick"):
+            assert len(pyal.select(equal, strategy="random", batch_size=5, min_distance=1e-200)) == 1
+
+
+def test_groups_may_be_any_numbers_and_text():
+    for groups in (np.where(np.arange(N) % 2, 1, 7), np.array(["a", "b"] * 45), np.arange(N) % 2 * 1.5):
+        assert len(set(np.asarray(groups)[ask("random", 2, y=None, groups=groups, max_per_group=1)].tolist())) == 2
+    ones = np.where(np.arange(N) % 2, 1, -1)  # -1 is no group, also where +1 is the only one
+    picks = ask("random", 40, y=None, groups=ones, max_per_group=1)
+    assert sum(ones[picks] == 1) <= 1
+    with pytest.raises(TypeError, match="groups must hold numbers or text"):
+        pyal.select(X, strategy="random", groups=[{1}] * N, max_per_group=1)
+
+
+def test_many_rows_of_full_groups_cost_no_call_for_each_pick():
+    n = 20_000
+    groups = np.arange(n) // 200
+    certain = np.linspace(0.5, 1, n)  # all of a group stand together in the ranking
+    scored = []
+    entry = next(s for s in pyal.list_strategies() if s.name == "margin")
+
+    def counted(pool, batch_size, *, rng):
+        scored.append(batch_size)
+        return entry.function(pool, batch_size, rng=rng)
+
+    proba = np.stack([certain, 1 - certain], axis=1)
+    given = {"proba": proba, "batch_size": 100, "groups": groups, "max_per_group": 1}
+    picks = pyal.select(np.zeros((n, 1)), strategy=counted, **given)
+    assert picks.tolist() == list(range(0, n, 200))
+    assert scored == [100]
+
+
+def test_picks_that_lead_nowhere_are_an_error():
+    def stuck(pool, batch_size, *, rng):  # noqa: ARG001
+        return pool.in_turn(batch_size, lambda picked, candidates, wanted: candidates[:0])  # noqa: ARG005
+
+    with pytest.raises(ValueError, match="next_picks must return candidates that are left"):
+        pyal.select(X, strategy=stuck, batch_size=3, min_distance=0.1)
+
+
+def test_a_rule_does_not_change_what_a_strategy_looks_at():
+    """class_balance has a prediction made, which neither stands in for views nor makes a graph of activations."""
+
+    class Model(LogisticRegression):
+        def features(self, rows):
+            return rows[:, :2]
+
+        def stochastic_proba(self, rows, random_state):  # noqa: ARG002
+            raise AssertionError("no strategy here asks for passes")
+
+    y = np.where(np.arange(N) < 20, np.arange(N) % 4, -1)
+    views = [X + 0.1, X * 1.2]
+    for strategy, given in (("consistency", {"views": views}), ("core_gcn", {})):
+        loops = [
+            pyal.Loop(X, Model(max_iter=500), strategy, 4, y=y, random_state=0, **given, **more)
+            for more in ({}, {"subset": "60b by margin"})
+        ]
+        plain, subset = (loop.query().tolist() for loop in loops)
+        assert plain == subset
+        balanced = pyal.Loop(X, Model(max_iter=500), strategy, 4, y=y, random_state=0, class_balance=True, **given)
+        model = LogisticRegression(max_iter=500).fit(X[:20], y[:20])
+        expected = pyal.select(X, y, strategy=strategy, batch_size=70, random_state=0, **given)
+        if strategy == "consistency":  # a score: the next best of each class
+            seen = dict.fromkeys(range(4), 0)
+            kept = []
+            for row in expected:
+                c = int(model.predict(X[row : row + 1])[0])
+                if seen[c] < 1:
+                    kept.append(int(row))
+                    seen[c] += 1
+            assert balanced.query().tolist() == kept[:4]
+        else:
+            assert len(balanced.query()) == 4
+
+
+def test_a_subset_that_rules_exhaust_is_not_the_end():
+    """280 rows lie within 0.1 of the labelled one and 20 far from all: a subset of 20 holds but few of the latter."""
+    near = np.random.default_rng(0).normal(size=(280, 2)) * 0.01
+    rows = np.vstack([near, np.c_[np.arange(20) * 5 + 50, np.zeros(20)]])
+    y = np.array([0] + [-1] * 299)
+    groups = np.r_[np.zeros(280, int), np.arange(1, 21)]
+    for seed in range(10):
+        given = {"strategy": "random", "batch_size": 5, "subset": 20, "y": y, "random_state": seed}
+        assert len(pyal.Loop(rows, min_distance=1.0, **given).query()) == 5
+        assert len(pyal.Loop(rows, groups=groups, max_per_group=1, **given).query()) == 5
+
+
+def test_a_subset_is_picked_without_weights_and_rules():
+    y = np.where(np.arange(N) < 20, np.arange(N) % 4, -1)
+    given = {"weights": np.ones(N), "y": y, "subset": "3b by coreset", "groups": GROUPS, "max_per_group": 1}
+    assert len(pyal.Loop(X, LogisticRegression(max_iter=500), "margin", 5, **given).query()) == 5
+
+
 @pytest.mark.parametrize("strategy", ["consistency", "diff2aug_kmeans"])
 def test_views_stand_in_for_the_passes_of_a_model(strategy):
     """No estimator is needed, and none is asked; while one class is known `initial` picks."""
@@ -315,6 +415,9 @@ def test_simulate_gives_them_to_all(tmp_path):
         pyal.simulate(X, y, groups=GROUPS, max_per_group=2, **given)
     with pytest.raises(ValueError, match="keeps runs of other settings: weights"):
         pyal.simulate(X, y, groups=GROUPS, max_per_group=1, weights=np.ones(N), **given)
+    given["workdir"] = tmp_path / "other"
+    with pytest.raises(RuntimeError, match=r"the rules leave \d rows for a batch of 5 at \d+ labels"):
+        pyal.simulate(X, y, groups=np.arange(N) % 2, max_per_group=1, **given)
 
 
 @pytest.fixture
@@ -357,6 +460,8 @@ def test_files_that_do_not_fit_are_named(capsys):
     assert "groups.txt, line 1: it must hold a number; got ''" in err
     Path("bad.npy").write_text("no array")
     assert "bad.npy must be a .npy file" in refused(capsys, *command, "--strategy", "random", "--weights", "bad.npy")
+    Path("empty.npy").touch()
+    assert "empty.npy must be a .npy file" in refused(capsys, *command, "--groups", "empty.npy", "--max-per-group", "1")
 
 
 def test_batchbald_picks_as_if_what_breaks_a_rule_were_not_there():

@@ -46,9 +46,13 @@ def explained(s: Strategy) -> str:
     """All that is documented of a strategy; an option without a meaning in its docstring is shown with its default."""
     differs = [text for text in s.paragraphs if text.startswith(DIFFERS)]
     works = [text for text in s.paragraphs if text not in differs]
-    facts = [f"family  {s.family}", f"needs   {_needs(s)}", f"memory  {s.memory}", f"metric  {s.metric}"] + (
-        [f"source  {s.citation}"] if s.citation else []
-    )
+    facts = [
+        f"family  {s.family}",
+        f"needs   {_needs(s)}",
+        f"memory  {s.memory}",
+        f"metric  {s.metric}",
+        f"weights {'used' if s.weighs else 'refused'}",
+    ] + ([f"source  {s.citation}"] if s.citation else [])
     options = [
         f"{name}{_default(value)}" + (f"\n{_wrapped(s.meanings[name], 4)}" if name in s.meanings else "")
         for name, value in s.options.items()

@@ -42,7 +42,7 @@ class Loop:
     candidates: positions or a boolean mask of what may be picked at all.
     subset: how many of these the strategy may pick from in a round: a number, or a multiple of the batch like "10b".
         They are drawn at random, or picked by a strategy: "10b by badge"; at random while that has no model to go by.
-        None, or fewer than the batch: all.
+        None, or fewer than the batch: all. Where rules leave less than a batch of them, the strategy may pick from all.
     initial: the strategy while labels of fewer than two classes are known, where the one in force needs proba. None:
         such a round is an error.
     views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.select`, for every batch of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ from pyal.loop.learner import activations, fitted, measured, probabilities
 from pyal.loop.schedule import Stage, in_force
 from pyal.loop.setup import Setup
 from pyal.pool import Pool
+from pyal.rules import away_from
 from pyal.selection import pick
 
 
@@ -47,18 +49,18 @@ class Rounds:
         subset_rng, _, select_rng, _ = _generators(setup.seed, state.round)
         candidates = self._candidates(state)
         rules = setup.rules_for(state.n_classes)
-        with_model = (
-            bool(stage.needs_model(len(state.labels), views=bool(setup.views)))
-            or (not isinstance(stage.strategy, str) and state.n_classes > 1)
-            or (rules is not None and rules.class_balance)
-            or (state.n_classes > 1 and bool({"proba", "features"} & set(self._subset_needs(state))))
-        )
+        by_model = bool(stage.needs_model(len(state.labels), views=bool(setup.views)))
+        own = by_model or (not isinstance(stage.strategy, str) and state.n_classes > 1)  # what the strategy looks at
+        balanced = rules is not None and rules.class_balance
+        for_subset = state.n_classes > 1 and bool({"proba", "features"} & set(self._subset_needs(state)))
+        with_model = own or balanced or for_subset
         fit = self._fitted(state) if with_model or setup.test is not None else None
         seconds = {} if fit is None else dict(fit.seconds)
         proba = features = None
         if fit is not None and with_model:
             started = time.perf_counter()
-            seed = int(_generators(setup.seed, state.round)[3].integers(2**32)) if stage.passes else None
+            asks_passes = stage.passes and by_model
+            seed = int(_generators(setup.seed, state.round)[3].integers(2**32)) if asks_passes else None
             proba = probabilities(fit.learner, setup.X.n, self._known_classes(state), passes=seed)
             features = activations(fit.learner, setup.X)
             seconds["predict"] = time.perf_counter() - started
@@ -66,23 +68,22 @@ class Rounds:
         labeled, y = self._labeled(state)
         metric = stage.metric(setup.metric)
         pool = Pool(
-            setup.seen[metric],
-            labeled,
-            candidates,
-            y,
-            proba,
-            features,
-            setup.views_seen[metric] if setup.views else None,
-            rules,
-            setup.weights,
-            setup.n_jobs,
-            metric,
-            setup.batch_sizes[0].batch_size,
-            None if setup.classes is None else len(setup.classes),
-            self.carried,
+            X=setup.seen[metric],
+            labeled=labeled,
+            candidates=candidates,
+            y=y,
+            proba=proba,
+            features=features,
+            views=setup.views_seen[metric] if setup.views else None,
+            rules=rules,
+            weights=setup.weights,
+            n_jobs=setup.n_jobs,
+            metric=metric,
+            first_batch=setup.batch_sizes[0].batch_size,
+            classes=None if setup.classes is None else len(setup.classes),
+            carried=self.carried,
         )
-        pool = self._narrowed(pool, state, batch_size, subset_rng)
-        batch = pick(pool, stage.strategy, batch_size, rng=select_rng, options=stage.options)
+        batch = self._picked(pool, stage, own, state, batch_size, subset_rng, select_rng)
         seconds["select"] = time.perf_counter() - started
         return self._record(state, fit, seconds, stage.name, batch.tolist())
 
@@ -158,14 +159,41 @@ class Rounds:
         subset = self.setup.drawn_from
         return () if subset is None else subset.needs(labeled=bool(state.labels))
 
-    def _narrowed(self, pool: Pool, state: State, batch_size: int, rng: np.random.Generator) -> Pool:
-        """The pool with this round's subset as its candidates; drawn at random while there is no model to pick it."""
+    def _picked(
+        self,
+        pool: Pool,
+        stage: Stage,
+        own: bool,
+        state: State,
+        batch_size: int,
+        subset_rng: np.random.Generator,
+        select_rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """The batch, out of the round's subset where there is one, and of all candidates where rules leave too few.
+
+        pool: with all that was asked of the model. own: whether the strategy looks at that too, or rules and subset
+        alone.
+        """
+        seen = pool
+        if not own and pool.proba is not None:
+            balanced = pool.rules is not None and pool.rules.class_balance
+            seen = replace(pool, proba=None, features=None, balanced_by=pool.predicted if balanced else None)
         subset = self.setup.drawn_from
         if subset is None:
-            return pool
+            return pick(seen, stage.strategy, batch_size, rng=select_rng, options=stage.options)
         if any(getattr(pool, need) is None for need in self._subset_needs(state)) and state.n_classes < 2:
             subset = replace(subset, by=None)
-        return replace(pool, candidates=subset.drawn(pool, batch_size, rng))
+        if pool.rules is not None:
+            away = away_from(pool.labeled, pool.rules, pool.X, pool.candidates, n_jobs=pool.n_jobs)
+            pool = replace(pool, candidates=away if len(away) else pool.candidates)
+        some = replace(seen, candidates=subset.drawn(pool, batch_size, subset_rng))
+        with warnings.catch_warnings():
+            if len(some.candidates) < len(pool.candidates):
+                warnings.filterwarnings("ignore", "the rules leave")
+            batch = pick(some, stage.strategy, batch_size, rng=select_rng, options=stage.options)
+        if len(batch) == batch_size or len(some.candidates) == len(pool.candidates):
+            return batch
+        return pick(seen, stage.strategy, batch_size, rng=select_rng, options=stage.options)
 
     def _candidates(self, state: State) -> NDArray[np.int64]:
         """Ascending positions that may be picked in this round."""

@@ -51,10 +51,10 @@ def simulate(
     budget: all labels together, the initial ones too. An integer of batch_sizes needs it, a schedule may end by it, and
         a list of integers is its own and refuses it.
     initial: how many random labels all start from. "20 by typiclust" has a strategy pick them, "10 by class" draws as
-        many of each class, at random. None: strategies pick from the first on.
+        many of each class, at random. Rules and weights do not bear on them. None: strategies pick from the first on.
     subset: as in `pyal.Loop`.
     views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.Loop`, for all strategies alike, the
-        control too.
+        control too. A run for which the rules leave fewer rows than a batch has failed.
     metric: for strategies that are not given their own. None: for each as its source does.
     device: as in `pyal.select`.
     n_jobs: how many runs at a time, -1 for one per CPU. Each is a process of its own (a thread, where X is on a GPU)

@@ -14,7 +14,7 @@ from pyal.arrays import Matrix, first_few, label_values, labeled_positions, size
 from pyal.loop.learner import EstimatorLearner, as_learner
 from pyal.loop.schedule import batch_size_schedule, in_force
 from pyal.loop.setup import Setup, checked_setup
-from pyal.pool import metric_checked
+from pyal.pool import checked_views, metric_checked
 from pyal.simulation.comparison import CONTROL
 from pyal.strategies.registry import find
 
@@ -97,6 +97,8 @@ def checked_plan(
         raise TypeError("estimator must be a scikit-learn classifier or a learner; got None")
     targets = (start + np.cumsum(sizes)).tolist()
     tested = _pair_or_callable(test, learner)
+    if composed.get("views") is not None:
+        composed["views"] = checked_views(composed["views"], rows)  # once for all strategies
     setups: dict[str, Setup] = {}
     seen: dict[str, Matrix] = {}
     for name, options in named.items():

@@ -24,8 +24,13 @@ def run(plan: Plan, strategy: str, seed: int, *, n_jobs: int | None = None) -> R
         first = _initial(plan, seed, n_jobs)
         loop.teach(first, plan.y[first])
         picks.append(first.tolist())
-    for _ in plan.batch_sizes:
+    for size in plan.batch_sizes:
         batch = loop.query()
+        if len(batch) < size:
+            raise ValueError(
+                f"the rules leave {len(batch)} rows for a batch of {size} at {len(loop.labeled)} labels: a run goes to "
+                "the budget or not at all, so that runs can be compared"
+            )
         loop.teach(batch, plan.y[batch])
         picks.append(batch.tolist())
     loop.evaluate()
@@ -38,7 +43,10 @@ def _initial(plan: Plan, seed: int, n_jobs: int | None) -> NDArray[np.int64]:
     if by is None:
         return np.sort(rng.choice(n, plan.initial, replace=False))
     if by != "class":
-        picks = select(plan.shared.X, strategy=by, batch_size=plan.initial, random_state=rng, n_jobs=n_jobs)
+        shared = plan.shared
+        picks = select(
+            shared.X, strategy=by, batch_size=plan.initial, metric=shared.metric, random_state=rng, n_jobs=n_jobs
+        )
         return np.sort(picks)
     classes = np.unique(plan.y, return_inverse=True)[1]
     order = rng.permutation(n)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyal import files
 from pyal.arrays import fingerprint
 from pyal.loop.learner import HeldOut, description, import_path
+from pyal.rules import Rules
 from pyal.simulation.comparison import CONTROL, Comparison, Run, comparison
 from pyal.simulation.plan import Plan
 
@@ -81,9 +82,14 @@ def _shared(plan: Plan) -> dict[str, Any]:
         "batch_sizes": plan.batch_sizes,
         "subset": shared.subset,
         **({"views": [fingerprint(view) for view in shared.views]} if shared.views else {}),
-        **({} if shared.rules is None else {"rules": shared.rules.record()}),
-        **({} if shared.weights is None else {"weights": shared.weights.tolist()}),
+        **({} if shared.rules is None else {"rules": _rules(shared.rules)}),
+        **({} if shared.weights is None else {"weights": _labels_fingerprint(shared.weights)}),
     }
+
+
+def _rules(rules: Rules) -> dict[str, Any]:
+    groups = None if rules.groups is None else _labels_fingerprint(rules.groups)
+    return {**rules.record(), "groups": groups}
 
 
 def read_workdir(path: Any) -> Comparison:

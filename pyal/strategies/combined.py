@@ -96,6 +96,8 @@ def refine(
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha must lie in (0, 1]; got {alpha!r}")
     members, last = _members(pool, strategies), _member(pool, final, "final")
+    if any(member.metric == "cosine" for member in (*members, last)):
+        taken_with(pool.X, "cosine")  # refuses rows of zeros by their place in X
     left, count = pool.candidates, int(first_subset)
     for _ in range(int(rounds)):
         if len(left) == batch_size:
@@ -138,9 +140,10 @@ def direct(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[
         chosen: NDArray[np.int64] = rng.choice(pool.candidates, batch_size, replace=False)
         return chosen
     p, columns = mean_proba(pool), class_columns(pool)
+    two = np.partition(p, -2, axis=1)[:, -2:]
     labels = np.bincount(columns, minlength=p.shape[1])
     first_in_turn = np.argsort(labels, kind="stable")[:batch_size]
-    turns = [_around_threshold(pool, p, columns, int(k), batch_size) for k in first_in_turn]
+    turns = [_around_threshold(pool, scores_of(p, two, int(k)), columns == k, batch_size) for k in first_in_turn]
     picks: dict[int, None] = {}
     for turn in itertools.cycle(turns):
         picks[next(row for row in turn if row not in picks)] = None
@@ -201,11 +204,14 @@ def _picks_from(
 
 
 def _around_threshold(
-    pool: Pool, p: NDArray[np.float64], columns: NDArray[np.int64], k: int, count: int
+    pool: Pool, scores: NDArray[np.float64], is_class: NDArray[np.bool_], count: int
 ) -> Iterator[int]:
-    """The candidates on both sides of the threshold of class k in turns, the nearest first; `count` of them."""
-    threshold = best_threshold(_scores_of(p[pool.labeled], k), columns == k)
-    scores = _scores_of(p[pool.candidates], k)
+    """The candidates on both sides of the threshold of a class in turns, the nearest first; `count` of them.
+
+    scores: (N,). is_class: whether the labelled rows are of the class.
+    """
+    threshold = best_threshold(scores[pool.labeled], is_class)
+    scores = scores[pool.candidates]
     above = np.argsort(np.where(scores > threshold, scores, np.inf), kind="stable")[: (scores > threshold).sum()]
     below = np.argsort(np.where(scores > threshold, np.inf, -scores), kind="stable")[: (scores <= threshold).sum()]
     pairs = itertools.zip_longest(above[:count].tolist(), below[:count].tolist())
@@ -213,9 +219,9 @@ def _around_threshold(
     return iter(pool.candidates[rows].tolist())
 
 
-def _scores_of(p: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """p_k - the largest other probability."""
-    return np.asarray(p[:, k] - np.delete(p, k, axis=1).max(axis=1))
+def scores_of(p: NDArray[np.float64], two: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """p_k - the largest other probability, of which `two` holds the two largest of each row, ascending."""
+    return np.asarray(p[:, k] - np.where(p[:, k] < two[:, 1], two[:, 1], two[:, 0]))
 
 
 def best_threshold(scores: NDArray[np.float64], is_class: NDArray[np.bool_]) -> float:

@@ -254,13 +254,14 @@ def uherding(
     """Picks the rows that raise the kernel coverage of what the classifier is unsure of most.
 
     The coverage is that of maxherding, where each row counts with its uncertainty under calibrated probabilities. Where
-    nothing is labelled all rows count 1, and the picks are maxherding's. As labels become more, the bandwidth falls, so
-    that the picks go from rows that cover much to rows that are unsure. y must hold column numbers of proba, or all of
-    its classes, which then stand in their order; p is the mean over the T passes of a (T, N, C) proba.
+    nothing is labelled, or no row is unsure, all rows count 1, and the picks are maxherding's. As labels become more,
+    the bandwidth falls, so that the picks go from rows that cover much to rows that are unsure. y must hold column
+    numbers of proba, or all of its classes, which then stand in their order; p is the mean over the T passes of a
+    (T, N, C) proba.
 
     uncertainty: "margin" is 1 - (p_(1) - p_(2)), "entropy" -sum_c p_c log p_c in nats and "least_confidence" 1 - p_(1).
-    bandwidth: a distance, as in maxherding. None takes the smallest one above 0 between two labelled rows and, where
-        there are no two, what maxherding does.
+    bandwidth: a distance, as in maxherding. None takes the smallest one between two labelled rows that are not the same
+        but for rounding (a thousandth of their norms) and, where there are no two, what maxherding does.
     temperature: T in p^(1 / T), divided by its sum over the classes. None takes that of 1.0, 1.1, ..., 19.9 with the
         least expected calibration error (15 bins) over the labelled rows.
 
@@ -274,6 +275,7 @@ def uherding(
     h, weights = _bandwidth(pool, bandwidth), None
     if len(pool.labeled):
         weights = _uncertainties(pool, uncertainty, temperature)
+        weights = weights if weights.any() else None
         h = _bandwidth(pool, bandwidth if bandwidth is not None else _closest_labels(pool))
     if pool.weights is not None:
         weights = pool.weights if weights is None else weights * pool.weights
@@ -391,12 +393,16 @@ def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> N
 
 
 def _closest_labels(pool: Pool) -> float | None:
-    """The smallest distance above 0 between two labelled rows; None where there are no two."""
+    """The smallest distance between two labelled rows that are not the same row, None where there are no two.
+
+    Rows at norm 1 that are multiples of each other differ by rounding, in half precision by some ten thousandths.
+    """
     rows = np.unique(as_numpy(pool.X.take(pool.labeled), "X"), axis=0)
     if len(rows) < 2:
         return None
-    square = as_numpy(kernels.knn(rows, 1, n_jobs=pool.n_jobs)[0], "X")[:, 0]
-    return float(np.sqrt(square[square > 0].min())) if (square > 0).any() else None
+    same = 1e-6 * float(as_numpy(kernels.sqnorms(rows), "X").mean())
+    square = as_numpy(kernels.knn(rows, len(rows) - 1, n_jobs=pool.n_jobs)[0], "X")
+    return float(np.sqrt(square[square > same].min())) if (square > same).any() else None
 
 
 def _bandwidth(pool: Pool, bandwidth: float | None) -> float:

@@ -26,7 +26,7 @@ MEMORY = "O(N + subset (d + hidden))"
 DECIMALS = 6  # of a probability that float32 products of matrices, which round as they like, leave alike
 
 
-@strategy("uncertain_gcn", memory=MEMORY, metric="cosine", citation=CITATION)
+@strategy("uncertain_gcn", memory=MEMORY, citation=CITATION)
 def uncertain_gcn(
     pool: Pool,
     batch_size: int,
@@ -42,7 +42,7 @@ def uncertain_gcn(
     """Picks the rows of which a graph network says, with a confidence of `margin`, that they are labelled.
 
     The network gives each node s, its probability of being labelled, and the candidates with the smallest |s - margin|
-    are picked; what differs by less than 1e-6 ties, and ties go to the lowest position. It is trained with full-batch
+    are picked; both to six decimals, and ties go to the lowest position. It is trained with full-batch
     Adam (1e-3, weight decay 5e-4) on -mean log s over the labelled nodes - unlabeled_weight times the mean of
     log(1 - s) over the others. Rows are taken at norm 1 whatever the metric, from `features` where these are given.
     With nothing labelled there is nothing to tell apart, and rows are drawn at random. Seconds: about 1e-10 epochs
@@ -71,7 +71,7 @@ def uncertain_gcn(
     return nodes.positions[nodes.free[np.argsort(far, kind="stable")[:batch_size]]]
 
 
-@strategy("core_gcn", memory=MEMORY, metric="cosine", citation=CITATION)
+@strategy("core_gcn", memory=MEMORY, citation=CITATION)
 def core_gcn(
     pool: Pool,
     batch_size: int,
@@ -85,9 +85,10 @@ def core_gcn(
 ) -> NDArray[np.int64]:
     """Picks rows far from all that is labelled, and from each other, in the hidden layer of a graph network.
 
-    The network is that of uncertain_gcn. Its first convolution, after the ReLU, gives each node `hidden` numbers, and
-    greedy k-center goes through the candidates with the labelled nodes as centres. With nothing labelled there is no
-    network: k-center then goes through the rows themselves, at norm 1, from a random one on.
+    The network is that of uncertain_gcn, on `features` where these are given. Its first convolution, after the ReLU,
+    gives each node `hidden` numbers, and greedy k-center goes through the candidates with the labelled nodes as
+    centres. With nothing labelled there is no network: k-center then goes through the rows themselves, at norm 1, from
+    a random one on.
 
     subset: how many candidates are drawn at random to be nodes; all are where that is less than the batch. None: all.
         "10000 by badge" has that strategy pick them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.arrays import size
 from pyal.pool import NextPicks, Pool
 
 
@@ -13,15 +14,13 @@ def in_parts(
 ) -> NDArray[np.int64]:
     """Greedy picks of each of n_partitions random parts of the candidates, one after the other.
 
-    The parts, and their shares of the batch, differ by one row at most. One part is all candidates: it draws nothing,
-    and picks as `Pool.in_turn` does.
+    The parts, and their shares of the batch, differ by one row at most. Where there are fewer candidates than parts,
+    each is a part. One part is all candidates: it draws nothing, and picks as `Pool.in_turn` does.
     """
-    parts = int(n_partitions)
-    if not 1 <= parts <= len(pool.candidates):
-        raise ValueError(f"n_partitions must lie in 1 .. {len(pool.candidates)}, the candidates; got {n_partitions!r}")
+    parts = min(size(n_partitions, "n_partitions", 1), len(pool.candidates))
     if parts == 1:
         return pool.in_turn(batch_size, next_picks)
     none = np.empty(0, np.int64)
     shares = [len(share) for share in np.array_split(np.arange(batch_size), parts)]
     split = [np.sort(part) for part in np.array_split(rng.permutation(pool.candidates), parts)]
-    return np.concatenate([next_picks(none, part, size) for part, size in zip(split, shares, strict=True) if size])
+    return np.concatenate([next_picks(none, part, share) for part, share in zip(split, shares, strict=True) if share])

@@ -20,8 +20,8 @@ class Strategy:
     needs: arguments of `select` that it cannot do without, needs_once_labeled: once rows are labelled. needs_with:
     (option, value, argument), once rows are labelled and the option has that value; needs_always_with: the same,
     labelled or not. instead: (argument, another one that may be given in its place). memory: extra memory per call.
-    citation: where it is from. metric: what metric=None stands for, as in its source. passes: it needs
-    the proba of several passes or members, (T, N, C). weighs: it values rows one by one, and weights= count there.
+    citation: where it is from. metric: what metric=None stands for, as in its source. passes: the proba that it needs
+    is that of several passes or members, (T, N, C). weighs: it values rows one by one, and weights= count there.
     """
 
     name: str

@@ -31,7 +31,7 @@ def score_strategy(name: str, *, floor: float = 0.0, **facts: Any) -> Callable[[
 
         @functools.wraps(scores)
         def pick(pool: Pool, batch_size: int, *, rng: np.random.Generator, **options: Any) -> NDArray[np.int64]:  # noqa: ARG001
-            return largest(pool, batch_size, weighed(pool, **options))
+            return best(pool, batch_size, weighed(pool, **options))
 
         first, *options = inspect.signature(scores).parameters.values()
         batch_size = inspect.Parameter("batch_size", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -49,6 +49,13 @@ def largest(pool: Pool, batch_size: int, scores: NDArray[np.float64]) -> NDArray
     return pool.candidates[order[:batch_size]]
 
 
+def best(pool: Pool, batch_size: int, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The same under the pool's rules: the next best stand in for rows that break one; there may be fewer then."""
+    if pool.rules is None:
+        return largest(pool, batch_size, scores)
+    return pool.upkeep(batch_size).best(largest(pool, len(pool.candidates), scores), batch_size)
+
+
 def drawn(pool: Pool, batch_size: int, log_values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Candidates drawn one after the other in proportion to their values, without replacement.
 
@@ -58,4 +65,4 @@ def drawn(pool: Pool, batch_size: int, log_values: NDArray[np.float64], rng: np.
     """
     noisy = np.full(pool.n, -np.inf)
     noisy[pool.candidates] = log_values[pool.candidates] + rng.gumbel(size=len(pool.candidates))
-    return largest(pool, batch_size, noisy)
+    return best(pool, batch_size, noisy)

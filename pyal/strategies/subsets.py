@@ -6,6 +6,7 @@ strategy picks them, with its defaults.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ class Subset:
             return pool.candidates
         if self.by is None:
             return np.sort(rng.choice(pool.candidates, count, replace=False))
+        pool = dataclasses.replace(pool, rules=None, weights=None)  # these are for the batch
         self.by.check_needs(pool, {})
         if len(pool.labeled):
             self.by.check_needs_once_labeled(pool, {})

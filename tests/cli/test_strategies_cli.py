@@ -84,6 +84,7 @@ def test_options_without_a_meaning_keep_their_default():
         "needs   nothing but X",
         "memory  O(N)",
         "metric  euclidean",
+        "weights refused",
         "",
         "    spread = none at all",
         "",

@@ -54,7 +54,7 @@ def test_bait_picks_as_the_textbook_does(form, top, n_labeled):
         v = factors_of(h, p, form, top)
         for ridge, oversample, b in ((1.0, 2.0, 5), (1e-3, 2.0, 4), (0.1, 1.0, 6), (0.1, 3.0, 3), (1.0, 2.0, 20)):
             given = {"proba": p, "labeled": labeled, "candidates": candidates, "fisher": form, "top": top}
-            given |= {"ridge": ridge, "oversample": oversample, "batch_size": b, "strategy": "bait"}
+            given |= {"ridge": ridge, "oversample": oversample, "batch_size": b, "strategy": "bait", "metric": "euclidean"}
             expected = textbook(v, labeled, candidates, b, ridge, oversample)
             assert pyal.select(h, **given).tolist() == expected
             assert pyal.select(np.ones((30, 1)), features=h, **given).tolist() == expected
@@ -70,7 +70,7 @@ def test_bait_by_hand():
     1/2 (1/0.6 - 1/1.1) = 0.38, and row 2 5/32 (1/0.1 - 1/0.38125) = 1.15.
     """
     X, P = [[2.0, 0.0], [2.0, 0.0], [0.0, 1.5], [0.0, 0.5]], np.full((4, 2), 0.5)
-    given = {"strategy": "bait", "proba": P, "oversample": 1.0, "ridge": 1.0}
+    given = {"strategy": "bait", "metric": "euclidean", "proba": P, "oversample": 1.0, "ridge": 1.0}
     assert pyal.select(X, **given).tolist() == [0]
     # for two picks each counts half: 1/2 (1/1.5 - 1/2) = 0.083 of row 1 against 5/32 (1 - 1/1.28125) = 0.034 of row 2
     assert pyal.select(X, batch_size=2, **given).tolist() == [0, 1]
@@ -84,7 +84,7 @@ def test_bait_by_hand():
 def test_bait_takes_equal_rows_from_the_lowest_and_certain_ones_too():
     rows, half = np.ones((30, 3)), np.full((30, 2), 0.5)
     for form in ("binary", "classes"):
-        given = {"strategy": "bait", "batch_size": 4, "fisher": form}
+        given = {"strategy": "bait", "metric": "euclidean", "batch_size": 4, "fisher": form}
         assert pyal.select(rows, proba=half, **given).tolist() == [0, 1, 2, 3]
         assert pyal.select(rows, proba=np.eye(2)[np.arange(30) % 2], **given).tolist() == [0, 1, 2, 3]
 
@@ -94,7 +94,7 @@ def test_bait_keeps_to_its_picks_at_any_scale_where_the_ridge_follows(form):
     """A ridge s^2 for rows times s leaves the trace as it is, from where float32 has no squares to the other end."""
     rng = np.random.default_rng(3)
     h, p = rng.standard_normal((40, 5)), rng.dirichlet(np.full(3, 0.5), 40)
-    given = {"strategy": "bait", "proba": p, "batch_size": 6, "labeled": [1, 2], "fisher": form}
+    given = {"strategy": "bait", "metric": "euclidean", "proba": p, "batch_size": 6, "labeled": [1, 2], "fisher": form}
     expected = pyal.select(h, ridge=0.01, **given)
     for scale in (1e-140, 1e-10, 1e6, 1e140):
         np.testing.assert_array_equal(pyal.select(h * scale, ridge=0.01 * scale**2, **given), expected)
@@ -118,7 +118,7 @@ def test_bait_is_what_it_says_of_several_blocks(monkeypatch):
 def test_bait_raises_a_ridge_that_float64_cannot_invert():
     rng = np.random.default_rng(3)
     h, p = rng.standard_normal((40, 5)), rng.dirichlet(np.full(3, 0.5), 40)
-    given = {"strategy": "bait", "proba": p, "batch_size": 6}
+    given = {"strategy": "bait", "metric": "euclidean", "proba": p, "batch_size": 6}
     lowest = float((p.max(1) * (1 - p.max(1)) * (h**2).sum(1)).max()) / fisher.LARGEST_RATIO
     np.testing.assert_array_equal(pyal.select(h, ridge=1e-300, **given), pyal.select(h, ridge=lowest, **given))
 

@@ -98,9 +98,14 @@ def test_coreset_in_parts():
     halves = [half.min() for half in np.array_split(np.random.default_rng(0).permutation(np.arange(41)), 2)]
     given = {"strategy": "coreset", "first": "index0", "n_partitions": 2, "batch_size": 2}
     assert pyal.select(X, random_state=0, **given).tolist() == halves
-    for wrong in (0, 42):
-        with pytest.raises(ValueError, match=rf"n_partitions must lie in 1 \.\. 41, the candidates; got {wrong}"):
-            pyal.select(X, strategy="coreset", n_partitions=wrong)
+    with pytest.raises(ValueError, match="n_partitions must be at least 1; got 0"):
+        pyal.select(X, strategy="coreset", n_partitions=0)
+    # more parts than candidates: each is one, also where rules leave fewer and fewer of them
+    few = {"strategy": "coreset", "n_partitions": 50, "random_state": 0}
+    assert sorted(pyal.select(X, batch_size=41, **few)) == list(range(41))
+    groups = np.arange(41) // 3
+    picks = pyal.select(X, batch_size=12, groups=groups, max_per_group=1, **few | {"n_partitions": 8})
+    assert len(set(groups[picks])) == 12
 
 
 @pytest.mark.parametrize("name", ["kmeans", "mean"])
