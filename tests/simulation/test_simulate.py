@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 from simulations import FAST, MODEL, TEST, X, Y, plain, same, simulated
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.svm import LinearSVC
 
 import pyal
-from pyal import metrics, pool
+from pyal import metrics
 from pyal.kernels import matrices
 from pyal.kernels.threads import available_cpus
 from pyal.simulation import experiment, workers
@@ -216,7 +216,7 @@ def test_each_matrix_is_looked_at_once_and_normalised_once(monkeypatch):
         return lambda *given, **named: passes.append(name(given)) or call(*given, **named)
 
     monkeypatch.setattr(matrices, "launch", counted(lambda given: (given[0], given[1].n), matrices.launch))
-    monkeypatch.setattr(pool, "normalized", counted(lambda given: ("normalized", given[0].n), pool.normalized))
+    monkeypatch.setattr(matrices, "normalized", counted(lambda given: ("normalized", given[0].n), matrices.normalized))
     strategies = {"typiclust": {}, "coreset": {}, "margin": {"metric": "cosine"}}
     simulated(strategies, seeds=3, batch_sizes=5)
     assert sorted(passes) == [("normalized", 300), ("sqnorms", 200), ("sqnorms", 300), ("sqnorms", 300)]
@@ -283,6 +283,37 @@ def test_a_learner_is_trained_by_position(tmp_path, n_jobs):
     same(simulated(**given, workdir=tmp_path), found)
     with pytest.raises(ValueError, match="keeps runs of other settings: test is"):
         simulated(**{**given, "test": len}, workdir=tmp_path)
+
+
+@pytest.mark.parametrize("start", ["same", "warm"])
+def test_fits_begin_where_those_of_a_loop_do(start, tmp_path):
+    model = SGDClassifier(loss="log_loss", max_iter=5, tol=None)
+    asked = {"strategies": ["margin"], "estimator": model, "seeds": 1, "initial": 60, "budget": 80}  # of all classes
+    found = simulated(**asked, start=start, workdir=tmp_path)
+    loop = pyal.Loop(X, model, "margin", 10, test=TEST, random_state=0, start=start)
+    first = found.picks["margin", 0][0]
+    loop.teach(first, Y[first])
+    for batch in found.picks["margin", 0][1:]:
+        assert loop.query().tolist() == batch.tolist()
+        loop.teach(batch, Y[batch])
+    accuracy = [*(entry["metrics"]["accuracy"] for entry in loop.history), loop.evaluate()["accuracy"]]
+    assert found.curves()["margin"].tolist() == [accuracy]
+    assert found.curves()["margin"].tolist() != simulated(**asked).curves()["margin"].tolist()
+    same(simulated(**asked, start=start, workdir=tmp_path), found)
+    with pytest.raises(ValueError, match=f"start is '{start}' there and missing here"):
+        simulated(**asked, workdir=tmp_path)
+
+
+def test_with_the_same_start_all_rounds_and_strategies_have_one_seed(monkeypatch):
+    seeds, fit = [], SGDClassifier.fit
+    monkeypatch.setattr(SGDClassifier, "fit", lambda self, *a: seeds.append(self.random_state) or fit(self, *a))
+    asked = {"estimator": SGDClassifier(loss="log_loss", max_iter=5, tol=None), "seeds": [3]}
+    simulated(["margin", "badge"], **asked, start="same")
+    assert len(seeds) == 9  # of three strategies with 10, 20 and 30 labels
+    assert len(set(seeds)) == 1
+    seeds.clear()
+    simulated(["margin", "badge"], **asked)
+    assert len(set(seeds)) == 3
 
 
 def test_the_test_of_a_learner():
@@ -418,6 +449,12 @@ def test_pandas(monkeypatch):
         ({"y": Y[:-1]}, ValueError, "y must hold one label"),
         ({"y": np.where(Y == 3, -1, Y)}, ValueError, "y must have a label for every row.*it has none for 3"),
         ({"y": np.where(Y > 4, -1, 1)}, ValueError, "y must hold no -1"),
+        ({"start": "cold"}, ValueError, "start must be 'fresh', 'same' or 'warm'; got 'cold'"),
+        (
+            {"start": "warm"},
+            ValueError,
+            r"start='warm' needs an estimator with warm_start .*; GaussianNB\(.*\) has none",
+        ),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
     ],
 )
