@@ -71,8 +71,9 @@ def select(
     options: the strategy's own; `pyal strategies NAME` explains them.
 
     groups, min_distance and class_balance are rules that hold with every strategy. Greedy strategies (coreset,
-    probcover, maxherding, badge, falcun) pick as if a row that breaks a rule had not been a candidate at that pick, the
-    others take their next best. Where fewer rows than batch_size keep the rules, these come back with a UserWarning.
+    probcover, maxherding, dcom, badge, falcun) pick as if a row that breaks a rule had not been a candidate at that
+    pick, the others take their next best. Where fewer rows than batch_size keep the rules, these come back with a
+    UserWarning.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
     Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise.

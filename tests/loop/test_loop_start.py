@@ -168,6 +168,21 @@ def test_killed_and_resumed_is_as_uninterrupted(tmp_path):
         np.testing.assert_array_equal(weights(loop.estimator_), weights(straight.estimator_))
 
 
+def test_rounds_without_a_fit_are_not_caught_up_with(tmp_path):
+    """The first, without labels, and those at random."""
+    schedule = {"strategy": [("random", 15), ("margin", 20), ("random", 25), ("margin", None)], "y": None}
+    straight = loop_of(Drift(), **schedule)
+    with loop_of(Drift(), **schedule, workdir=tmp_path):
+        pass
+    for rounds in range(7):
+        go(straight, 1)
+        with pyal.Loop.resume(tmp_path, X=ROWS, estimator=Drift()) as loop:
+            go(loop, 1)
+            assert batches(loop) == batches(straight)
+            assert (loop.estimator_ is None) == (rounds in (0, 1, 2, 4))
+    assert straight.estimator_.rounds == loop.estimator_.rounds == 3
+
+
 def test_an_evaluation_changes_no_later_fit():
     one, other = (loop_of(ESTIMATORS["sgd"], test=(ROWS, NAMES)) for _ in range(2))
     for _ in range(3):
