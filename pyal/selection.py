@@ -74,8 +74,7 @@ def select(
     groups, min_distance and class_balance are rules that hold with every strategy. Greedy strategies (coreset,
     kmeans_plus_plus, probcover, maxherding, uherding, dcom, badge, falcun, cdal, lcmd, batchbald) pick as if a row that
     breaks a rule had not been a candidate at that pick, the others, and coreset and badge in parts, take their next
-    best. Where fewer rows than
-    batch_size keep the rules, these come back with a UserWarning.
+    best. Where fewer rows than batch_size keep the rules, these come back with a UserWarning.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
     Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -45,16 +46,20 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     validation_fraction: float = 0.0
     patience: int = 50
     standardize: bool = True
+    warm_start: bool = False
     device: str | None = None
     random_state: Any = None
 
     def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Any:
-        """Trains from fresh weights on X (n, d) and labels y (n,).
+        """Trains on X (n, d) and labels y (n,), from fresh weights, or from the last fit's with warm_start.
 
         validation: (X, y) that selection="best_val" selects by.
         """
         X, y = checked_X_y(self, X, y, first=True)
         recipe, rng = self._recipe(), generator(self.random_state)
+        before: tuple[Any, ...] | None = None
+        if self.warm_start and hasattr(self, "_flat"):
+            before = tuple(getattr(self, name) for name in ("classes_", "_flat", "mean_", "scale_"))
         X, y, held_out = self._split(X, y, validation, rng)
         self.classes_ = np.unique(y if held_out is None else np.concatenate([y, held_out[1]]))
         self.n_validation_ = 0 if held_out is None else len(held_out[1])
@@ -66,7 +71,8 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows, labels = self._placed(X), self._labels(y)
         seen = None if held_out is None else (self._placed(held_out[0]), self._labels(held_out[1]))
         with training.few_threads(self._sizes, min(recipe.batch_size, len(X))):
-            flat = training.initial(self._sizes, rng).to(rows.device)
+            flat = training.initial(self._sizes, rng) if before is None else self._gone_on(*before)
+            flat = flat.to(rows.device)
             self.n_iter_, self.best_epoch_ = training.train(flat, self._sizes, rows, labels, recipe, rng, seen)
         self._flat = flat.cpu().numpy()
         return self
@@ -110,6 +116,23 @@ class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         found = self._each_block(X, (passes, len(self.classes_)), np.float32, every_pass)
         return np.ascontiguousarray(found.transpose(1, 0, 2))
+
+    def _gone_on(self, classes: NDArray[Any], flat: NDArray[np.float32], mean: NDArray[Any], scale: float) -> Any:
+        """The weights of the last fit, so changed that they say of a row what they said: rows are scaled anew."""
+        import torch
+
+        begun = torch.from_numpy(flat.copy())
+        sizes = self._sizes
+        wanted = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+        if not np.array_equal(classes, self.classes_) or len(mean) != sizes[0] or len(flat) != wanted:
+            raise ValueError(
+                "warm_start=True goes on with the classes, columns and layers of the last fit; these are others "
+                f"({len(classes)} classes and {len(mean)} columns before, {len(self.classes_)} and {sizes[0]} now)"
+            )
+        weights, biases = training.layers_of(begun, sizes)[0]
+        biases += (weights.double() @ torch.from_numpy((self.mean_ - mean) / scale)).float()
+        weights *= self.scale_ / scale
+        return begun
 
     def _hidden_sizes(self) -> list[int]:
         raise NotImplementedError
@@ -228,6 +251,7 @@ class LinearHead(_Probe):
     standardize: whether to centre the rows and divide all by one number, so that the training rows' mean squared norm
         is 1. lr 2.5 is meant for such rows. On raw features of large norm it swings: a linear head on the digits loses
         0.05 to 0.15 of accuracy, an MLP ends at chance. Columns scaled one by one lose too where labels are few.
+    warm_start: whether `fit` goes on from the weights of the last `fit`, whose classes must be the same.
     device: "cpu" (None) or "cuda".
     random_state: None, an int, a Generator or a RandomState. torch's own generator is neither read nor moved.
 

@@ -47,6 +47,16 @@ def replay(records: Iterable[Record]) -> State:
     return state
 
 
+def fits(records: Iterable[Record]) -> list[tuple[int, Mapping[int, Any]]]:
+    """The rounds whose batch was asked of a fitted learner, and the labels that it was fitted to."""
+    state, found = State(), []
+    for record in records:
+        if record["event"] == "query" and "fit" in record["record"]["seconds"]:
+            found.append((state.round, state.labels))
+        state = state.after(record)
+    return found
+
+
 def _taught(state: State, record: Record) -> State:
     """A label, or None for a row that is skipped, per position."""
     labels, skipped = dict(state.labels), set(state.skipped)

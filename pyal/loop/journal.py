@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-FORMAT = 2  # 1 knew no views, rules and weights, and is read as having none
+FORMAT = 3  # 1 knew no views, rules and weights, 2 no start: they are read as having none, and start="fresh"
 _FILE, _LOCK = "journal.jsonl", "lock"
 _HEAD, _TAIL = b'{"crc":"%08x","record":', b"}"
 
@@ -153,7 +153,7 @@ def _read(path: str, data: bytes) -> tuple[Mark, list[dict[str, Any]], int]:
     if not records:
         raise ValueError(f"{path} is damaged: it is empty")
     written = records[0].get("format")
-    if written not in (1, FORMAT):
+    if written not in (1, 2, FORMAT):
         raise ValueError(f"{path} is of format {written}, and this pyal reads {FORMAT}: a newer pyal wrote it")
     return mark, records, len(data) - mark.length
 

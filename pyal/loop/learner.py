@@ -20,6 +20,7 @@ from pyal.arrays import Matrix, as_numpy, first_few, row_blocks
 from pyal.metrics import balanced_accuracy
 from pyal.pool import check_proba
 
+_ADDS_MEMBERS = {"n_estimators", "max_leaf_nodes"}  # of forests and boosting: the members they have learn nothing new
 _BLOCKS = 16  # of 8 MB each: the rows that a classifier is asked about at a time
 
 
@@ -29,7 +30,8 @@ class Learner(Protocol):
     Beside what stands here it may have `features(positions)`, (m, h) activations for strategies that use them,
     `passes(positions, seed)`, (T, m, C) probabilities of several models for strategies that ask where these disagree,
     and get_params(), the arguments it is made again of when a loop is resumed. A loop fits a shallow copy in each
-    round, so that what is assigned in fit is that round's own.
+    round, so that what is assigned in fit is that round's own. For a loop with start="warm" fit takes start= too: the
+    learner as the last round fitted it, None in the first. It must not be changed.
     """
 
     classes_: Any  # after fit: labels in the order of the columns of predict_proba
@@ -71,17 +73,11 @@ class EstimatorLearner:
         *,
         unlabeled: NDArray[np.int64],  # noqa: ARG002
         seed: int,
+        start: EstimatorLearner | None = None,
     ) -> EstimatorLearner:
         """As of every learner; what in the estimator is random and has no seed is given this one."""
-        from sklearn.base import clone
-        from sklearn.dummy import DummyClassifier
-
-        fresh = clone(self.estimator) if len(set(labels.tolist())) > 1 else DummyClassifier(strategy="prior")
-        seeds = {
-            name: seed
-            for name, value in fresh.get_params(deep=True).items()
-            if value is None and name.split("__")[-1] == "random_state"
-        }
+        fresh = self._to_fit(set(labels.tolist()), start)
+        seeds = dict.fromkeys(_unseeded(fresh), seed)
         if seeds:
             fresh.set_params(**seeds)
         whole = {}
@@ -91,6 +87,18 @@ class EstimatorLearner:
             whole = {"pool": self.of_pool["pool"]}
         self.fitted = fresh.fit(_on_host(self.X.take(positions)), labels, **whole)
         return self
+
+    def _to_fit(self, classes: set[Any], start: EstimatorLearner | None) -> Any:
+        """What is fitted: a constant for one class, the estimator of `start` if its classes are these, else a clone."""
+        from sklearn.base import clone
+        from sklearn.dummy import DummyClassifier
+
+        if len(classes) < 2:
+            return DummyClassifier(strategy="prior")
+        if start is None or set(as_numpy(start.classes_, "classes_").tolist()) != classes:
+            return clone(self.estimator)
+        again = copy.deepcopy(start.fitted)
+        return again.set_params(**dict.fromkeys(_unseeded(self.estimator)), **{str(_warm_parameter(again)): True})
 
     def predict_proba(self, positions: NDArray[np.int64]) -> NDArray[np.floating]:
         """(m, C); TypeError where the estimator has none, ValueError where its columns are not its classes."""
@@ -176,12 +184,53 @@ def given(learner: Any) -> Any:
     return learner.estimator if isinstance(learner, EstimatorLearner) else learner
 
 
+def check_goes_on(learner: Any) -> None:
+    """ValueError for a learner whose fit cannot begin where that of the last round has ended."""
+    thing, rule = (
+        " ".join(repr(given(learner)).split()),
+        "start='warm' needs an estimator with warm_start among its parameters",
+    )
+    if not isinstance(learner, EstimatorLearner):
+        if "start" not in inspect.signature(learner.fit).parameters:
+            raise ValueError(f"start='warm' needs a learner whose fit takes start=; {thing} has no such argument")
+    elif _warm_parameter(learner.estimator) is None:
+        raise ValueError(f"{rule}; {thing} has none")
+    elif _ADDS_MEMBERS & set(_last_step(learner.estimator).get_params(deep=False)):
+        raise ValueError(f"{rule} by which training goes on; by that of {thing} only members are added")
+
+
+def _last_step(estimator: Any) -> Any:
+    """The estimator itself, of a scikit-learn pipeline the last one in it."""
+    steps = getattr(estimator, "steps", None)
+    return steps[-1][1] if isinstance(steps, list) else estimator
+
+
+def _warm_parameter(estimator: Any) -> str | None:
+    """The name that its parameter warm_start has; None where it has none."""
+    last = _last_step(estimator)
+    if not callable(getattr(last, "get_params", None)) or "warm_start" not in last.get_params(deep=False):
+        return None
+    return "warm_start" if last is estimator else f"{estimator.steps[-1][0]}__warm_start"
+
+
+def _unseeded(estimator: Any) -> list[str]:
+    """The names of its parameters random_state, those of its parts too, that are None."""
+    every = estimator.get_params(deep=True)
+    return [name for name, value in every.items() if value is None and name.split("__")[-1] == "random_state"]
+
+
 def fitted(
-    learner: Any, positions: NDArray[np.int64], labels: Sequence[Any], *, unlabeled: NDArray[np.int64], seed: int
+    learner: Any,
+    positions: NDArray[np.int64],
+    labels: Sequence[Any],
+    *,
+    unlabeled: NDArray[np.int64],
+    seed: int,
+    **start: Any,
 ) -> Any:
     """A copy of the learner that is fitted to these labels; the learner itself stays as it was."""
     fresh = copy.copy(learner)
-    fresh.fit(positions, np.asarray(labels), unlabeled=unlabeled, seed=seed)
+    fresh.fit(positions, np.asarray(labels), unlabeled=unlabeled, seed=seed, **start)
     return fresh
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal.arrays import first_few, label_values, labeled_positions, plain_labels, positions_of
-from pyal.loop.history import Record, State, replay
+from pyal.loop.history import Record, State, fits, replay
 from pyal.loop.journal import Journal, Mark, create_journal, open_journal, refuse_existing
 from pyal.loop.learner import HeldOut, model
 from pyal.loop.round import Rounds
@@ -47,6 +47,11 @@ class Loop:
         such a round is an error.
     views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.select`, for every batch of its own.
         class_balance holds from the round in which labels of two classes are known.
+    start: where the fit of a round begins. "fresh": a clone that is given the round's seed. "same": a clone that is
+        given one seed in all rounds, which depends on random_state alone, so that initial weights are the same. "warm":
+        the classifier of the last round goes on, by its own warm_start=True, or a clone where a class has come or gone;
+        a learner is given it as start=, if its fit has that argument. A classifier without a warm_start that trains on
+        is refused. With a workdir, a resumed loop makes the fits of all earlier rounds again before its first.
     random_state: None, an int, a Generator or a RandomState.
     device, n_jobs: as in `pyal.select`.
     workdir: a folder that keeps the loop, see below.
@@ -92,6 +97,7 @@ class Loop:
         min_distance: float | None = None,
         class_balance: bool = False,
         weights: Any = None,
+        start: str = "fresh",
         random_state: Any = None,
         device: Any = None,
         n_jobs: int | None = None,
@@ -119,6 +125,7 @@ class Loop:
             min_distance=min_distance,
             class_balance=class_balance,
             weights=weights,
+            start=start,
             random_state=random_state,
             device=device,
             n_jobs=n_jobs,
@@ -178,6 +185,7 @@ class Loop:
             given |= {"device": device, "n_jobs": n_jobs}
             loop = cls.of(setup_from_record(records[0], **given))
             loop._now = replay(records), mark
+            loop._rounds.behind = fits(records) if loop._setup.start == "warm" else []
             loop._journal = journal
         except BaseException:
             journal.close()

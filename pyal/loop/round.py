@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,12 +35,16 @@ class Fit:
 class Rounds:
     """The rounds of a loop, and what one leaves to the next: the last fit, and what strategies carry.
 
-    None of that changes a batch: a loop that is resumed starts without it.
+    None of that changes a batch, and a loop that is resumed starts without it; but with start="warm" fits go on from
+    each other. before: then the learner as the round before this one fitted it. behind: the rounds and labels of the
+    fits that a resumed loop makes again, in order, before its first.
     """
 
     setup: Setup
     fit: Fit | None = None
     carried: dict[str, Any] = field(default_factory=dict)
+    before: Any = None
+    behind: list[tuple[int, Mapping[int, Any]]] = field(default_factory=list)
 
     def asked(self, state: State) -> dict[str, Any]:
         """The record of the round that follows `state`, with its batch; ValueError where there is none."""
@@ -139,12 +143,9 @@ class Rounds:
         if setup.learner is None or not labels:
             return None
         if self.fit is None or self.fit.labels is not labels or self.fit.round != state.round:
-            seed = int(_generators(setup.seed, state.round)[1].integers(2**32))
-            positions = np.array(sorted(labels), np.int64)
-            known = [labels[p] for p in positions.tolist()]
-            unlabeled = np.delete(np.arange(setup.X.n), positions)
+            self._catch_up(state.round)
             started = time.perf_counter()
-            learner = fitted(setup.learner, positions, known, unlabeled=unlabeled, seed=seed)
+            learner = self._trained(labels, state.round)
             seconds = {"fit": time.perf_counter() - started}
             metrics = {}
             if setup.test is not None:
@@ -153,6 +154,26 @@ class Rounds:
                 seconds["evaluate"] = time.perf_counter() - started
             self.fit = Fit(labels, state.round, learner, metrics, seconds)
         return self.fit
+
+    def _trained(self, labels: Mapping[int, Any], round_: int) -> Any:
+        """The learner fitted to these labels as in this round."""
+        setup, start = self.setup, {"start": self.before} if self.setup.start == "warm" else {}
+        seed = int(_generators(setup.seed, 0 if setup.start == "same" else round_)[1].integers(2**32))
+        positions = np.array(sorted(labels), np.int64)
+        known = [labels[p] for p in positions.tolist()]
+        unlabeled = np.delete(np.arange(setup.X.n), positions)
+        return fitted(setup.learner, positions, known, unlabeled=unlabeled, seed=seed, **start)
+
+    def _catch_up(self, round_: int) -> None:
+        """Sees to it that `before` is of the last round before this one that had a fit."""
+        if self.setup.start != "warm":
+            return
+        while self.behind:
+            earlier, labels = self.behind[0]
+            self.before = self._trained(labels, earlier)
+            self.behind = self.behind[1:]  # after the fit: an interruption leaves it to be made again
+        if self.fit is not None and self.fit.round < round_:
+            self.before = self.fit.learner
 
     def _subset_needs(self, state: State) -> tuple[str, ...]:
         """What the strategy that picks the subset needs, () where none does."""

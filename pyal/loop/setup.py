@@ -24,7 +24,16 @@ from pyal.arrays import (
 )
 from pyal.kernels.matrices import taken_with
 from pyal.loop.journal import FORMAT
-from pyal.loop.learner import EstimatorLearner, HeldOut, as_learner, description, import_path, imported, rebuilt
+from pyal.loop.learner import (
+    EstimatorLearner,
+    HeldOut,
+    as_learner,
+    check_goes_on,
+    description,
+    import_path,
+    imported,
+    rebuilt,
+)
 from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
 from pyal.pool import checked_views, checked_weights, metric_checked
 from pyal.rules import Rules, checked_rules
@@ -58,6 +67,7 @@ class Setup:
     views: tuple[Matrix, ...] = ()
     rules: Rules | None = None
     weights: NDArray[np.float64] | None = None
+    start: str = "fresh"
     seed: int = 0
     device: str | None = None
     n_jobs: int | None = None
@@ -92,6 +102,10 @@ class Setup:
             raise ValueError("test needs estimator=, which is missing")
         if isinstance(self.test, HeldOut) and not isinstance(self.learner, EstimatorLearner):
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
+        if self.start != "fresh" and self.learner is None:
+            raise ValueError(f"start={self.start!r} needs estimator=, which is missing")
+        if self.start == "warm":
+            check_goes_on(self.learner)
         by = self.drawn_from.by if self.drawn_from is not None else None
         if by is not None and self.learner is None and {"proba", "features"} & set(by.needed({}, labeled=True)):
             raise ValueError(f"subset={self.subset!r} needs estimator=, which is missing: {by.name} needs a model")
@@ -136,7 +150,16 @@ class Setup:
         }
 
 
-_AS_THEY_ARE = ("metric", "subset", "classes", "ids", "device", "n_jobs")  # in a record and among a loop's arguments
+STARTS = ("fresh", "same", "warm")
+_AS_THEY_ARE = (
+    "metric",
+    "subset",
+    "classes",
+    "ids",
+    "device",
+    "n_jobs",
+    "start",
+)  # in a record and among a loop's arguments
 
 
 def checked_setup(
@@ -160,6 +183,7 @@ def checked_setup(
     min_distance: Any = None,
     class_balance: Any = False,
     weights: Any = None,
+    start: Any = "fresh",
     random_state: Any = None,
     device: Any = None,
     n_jobs: Any = None,
@@ -192,6 +216,7 @@ def checked_setup(
         views=() if views is None else checked_views(views, rows),
         rules=checked_rules(groups, max_per_group, min_distance, class_balance, rows.n),
         weights=None if weights is None else checked_weights(weights, rows.n),
+        start=_start(start),
         seed=_seed(random_state),
         device=None if device is None else str(device),
         n_jobs=n_jobs_checked(n_jobs),
@@ -223,6 +248,7 @@ def setup_from_record(
     seen = kept.get("views", [])  # of a journal that was begun before there were any, none
     if views is None and seen:
         views = [_found(view["path"], f"views[{v}]", "views") for v, view in enumerate(seen)]
+    kept = {"start": "fresh", **kept}  # of a journal that was begun before it could be said
     as_kept = {name: kept[name] for name in (*_AS_THEY_ARE, "batch_size", "candidates", "random_state")}
     setup = checked_setup(
         X,
@@ -358,6 +384,12 @@ def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
     if None in labels:
         raise ValueError(f"y_test must have no holes; it has one in row {labels.index(None)}")
     return HeldOut(rows, np.asarray(labels))
+
+
+def _start(start: Any) -> str:
+    if not isinstance(start, str) or start not in STARTS:
+        raise ValueError(f"start must be {', '.join(map(repr, STARTS[:-1]))} or {STARTS[-1]!r}; got {start!r}")
+    return start
 
 
 def _seed(random_state: Any) -> int:

@@ -4,7 +4,7 @@
     initial = 20
     batch_sizes = [[10, 100], [50, 500]]       # 10 until 100 labels, then 50 until 500; or 10, or [30, 50, 100]
     workdir = "runs/first"                     # resumable, and what pyal plot reads
-    # budget, subset, metric, max_per_group, min_distance, class_balance, device, n_jobs
+    # budget, subset, metric, max_per_group, min_distance, class_balance, start, device, n_jobs
 
     [data]
     X = "train.npy"                            # (N, d)
@@ -45,7 +45,7 @@ ALSO = ("groups", "weights", "views")
 KEYS = (
     *NEEDED,
     *("seeds", "batch_sizes", "budget", "initial", "subset", "metric", "max_per_group", "min_distance"),
-    *("class_balance", "device", "n_jobs", "workdir"),
+    *("class_balance", "start", "device", "n_jobs", "workdir"),
 )
 
 

@@ -31,6 +31,7 @@ def simulate(
     min_distance: float | None = None,
     class_balance: bool = False,
     weights: Any = None,
+    start: str = "fresh",
     device: Any = None,
     n_jobs: int | None = 1,
     workdir: Any = None,
@@ -55,6 +56,8 @@ def simulate(
     subset: as in `pyal.Loop`.
     views, groups, max_per_group, min_distance, class_balance, weights: as in `pyal.Loop`, for all strategies alike, the
         control too. A run for which the rules leave fewer rows than a batch has failed.
+    start: where the fit of a round begins, as in `pyal.Loop`: "fresh", "same" or "warm". With "same" all rounds of all
+        strategies have one seed, and so the same initial weights.
     metric: for strategies that are not given their own. None: for each as its source does.
     device: as in `pyal.select`.
     n_jobs: how many runs at a time, -1 for one per CPU. Each is a process of its own (a thread, where X is on a GPU)
@@ -93,6 +96,7 @@ def simulate(
         min_distance=min_distance,
         class_balance=class_balance,
         weights=weights,
+        start=start,
     )
     jobs = n_jobs_checked(n_jobs)
     return _together(plan, None if workdir is None else opened_workdir(workdir, plan), jobs)

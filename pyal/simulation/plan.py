@@ -84,7 +84,7 @@ def checked_plan(
 ) -> Plan:
     """The Plan of these arguments of `pyal.simulate`; ValueError or TypeError for those that are refused.
 
-    composed: views, weights and the rules, which all strategies are given.
+    composed: views, weights, start and the rules, which all strategies are given.
     """
     rows = kernels.checked_matrix(X, "X", device=device)
     labels = _complete_labels(y, rows.n)

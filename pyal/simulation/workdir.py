@@ -83,6 +83,7 @@ def _shared(plan: Plan) -> dict[str, Any]:
         "subset": shared.subset,
         **({"views": [fingerprint(view) for view in shared.views]} if shared.views else {}),
         **({} if shared.rules is None else {"rules": _rules(shared.rules)}),
+        **({} if shared.start == "fresh" else {"start": shared.start}),
         **({} if shared.weights is None else {"weights": _labels_fingerprint(shared.weights)}),
     }
 

@@ -213,6 +213,7 @@ def test_plot_of_what_is_no_simulation(capsys):
         ({"budget": 1000}, "at most the 200 rows of X"),
         ({"workdir": 3}, "workdir must be text"),
         ({"device": "gpu"}, "device"),
+        ({"start": "cold"}, "start must be 'fresh', 'same' or 'warm'; got 'cold'"),
     ],
 )
 def test_mistakes_are_one_sentence(capsys, changes, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 
@@ -217,6 +218,33 @@ def test_standardize(digits):
     for standardize, same in ((True, True), (False, False)):
         plain, moved = (small(LinearHead, standardize=standardize).fit(A, y).predict_proba(A) for A in (X, X / 100 + 7))
         assert np.allclose(plain, moved, atol=1e-3) == same
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("head", [LinearHead, MLPHead])
+def test_warm_start_goes_on_from_what_the_last_fit_said(digits, head, standardize):
+    """With steps of almost nothing it says what it said, though the rows are centred and scaled anew."""
+    X, y = digits
+    options = {"standardize": standardize, "random_state": 0, "warm_start": True, "epochs": 20, "lr": 0.1}
+    warm = small(head, **options).fit(X[:200], y[:200])
+    said = warm.predict_proba(X[300:])
+    cold = small(head, **options | {"warm_start": False}).fit(X[:200], y[:200])
+    np.testing.assert_array_equal(cold.predict_proba(X[300:]), said)
+    warm.set_params(lr=1e-30, weight_decay=0.0, epochs=1).fit(3 * X[100:300] + 1, y[100:300])
+    np.testing.assert_allclose(warm.predict_proba(X[300:]), said, atol=1e-4)
+    cold.set_params(lr=1e-30, weight_decay=0.0, epochs=1).fit(X[100:300], y[100:300])
+    assert abs(cold.predict_proba(X[300:]) - said).max() > 0.01
+
+
+def test_warm_start_needs_the_same_classes_and_columns(digits):
+    X, y = digits
+    head = small(MLPHead, warm_start=True, epochs=1, random_state=0).fit(X[:200], y[:200])
+    for rows, labels, said in ((X[:200], y[:200] % 3, "10 classes and 64 columns before, 3 and 64 now"),
+                               (X[:200, :9], y[:200], "before, 10 and 9 now")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"warm_start=True goes on with the classes, .*{said}"):
+            copy.deepcopy(head).fit(rows, labels)
+    with pytest.raises(ValueError, match="layers of the last fit"):
+        copy.deepcopy(head).set_params(hidden_layer_sizes=(3,)).fit(X[:200], y[:200])
 
 
 def test_divergence_is_said(digits):

@@ -185,8 +185,8 @@ def test_a_newer_format_is_refused(tmp_path):
     pyal.Loop(X, workdir=tmp_path).close()
     path = Path(tmp_path, "journal.jsonl")
     record = json.loads(path.read_text())["record"]
-    path.write_bytes(journal._line(journal.Mark(), {**record, "format": 3, "event": "begin"})[0])
-    with pytest.raises(ValueError, match=r"journal\.jsonl is of format 3, and this pyal reads 2"):
+    path.write_bytes(journal._line(journal.Mark(), {**record, "format": 4, "event": "begin"})[0])
+    with pytest.raises(ValueError, match=r"journal\.jsonl is of format 4, and this pyal reads 3"):
         pyal.Loop.resume(tmp_path, X=X)
 
 

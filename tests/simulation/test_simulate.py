@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import pyal
-from pyal import metrics, pool
+from pyal import metrics
 from pyal.kernels import matrices
 from pyal.kernels.threads import available_cpus
 from pyal.simulation import experiment, workers
@@ -216,7 +216,7 @@ def test_each_matrix_is_looked_at_once_and_normalised_once(monkeypatch):
         return lambda *given, **named: passes.append(name(given)) or call(*given, **named)
 
     monkeypatch.setattr(matrices, "launch", counted(lambda given: (given[0], given[1].n), matrices.launch))
-    monkeypatch.setattr(pool, "normalized", counted(lambda given: ("normalized", given[0].n), pool.normalized))
+    monkeypatch.setattr(matrices, "normalized", counted(lambda given: ("normalized", given[0].n), matrices.normalized))
     strategies = {"typiclust": {}, "coreset": {}, "margin": {"metric": "cosine"}}
     simulated(strategies, seeds=3, batch_sizes=5)
     assert sorted(passes) == [("normalized", 300), ("sqnorms", 200), ("sqnorms", 300), ("sqnorms", 300)]
@@ -418,6 +418,12 @@ def test_pandas(monkeypatch):
         ({"y": Y[:-1]}, ValueError, "y must hold one label"),
         ({"y": np.where(Y == 3, -1, Y)}, ValueError, "y must have a label for every row.*it has none for 3"),
         ({"y": np.where(Y > 4, -1, 1)}, ValueError, "y must hold no -1"),
+        ({"start": "cold"}, ValueError, "start must be 'fresh', 'same' or 'warm'; got 'cold'"),
+        (
+            {"start": "warm"},
+            ValueError,
+            r"start='warm' needs an estimator with warm_start .*; GaussianNB\(.*\) has none",
+        ),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
     ],
 )

@@ -58,6 +58,7 @@ def test_strategies_and_seeds_are_added(tmp_path, monkeypatch):
             {"strategies": {"margin": {"metric": "cosine"}}},
             "strategies.margin.metric is None there and 'cosine'",
         ),
+        ({"start": "same"}, "start is missing there and 'same' here"),
         ({"strategies": {"margin": {"aggregate": "metric"}}}, "strategies.margin.stages is"),
         ({"strategies": {"margin": "entropy"}}, "strategies.margin.stages is"),
         ({"metric": "cosine"}, "strategies.random.metric is"),

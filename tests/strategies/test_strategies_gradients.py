@@ -54,7 +54,13 @@ def test_bait_picks_as_the_textbook_does(form, top, n_labeled):
         v = factors_of(h, p, form, top)
         for ridge, oversample, b in ((1.0, 2.0, 5), (1e-3, 2.0, 4), (0.1, 1.0, 6), (0.1, 3.0, 3), (1.0, 2.0, 20)):
             given = {"proba": p, "labeled": labeled, "candidates": candidates, "fisher": form, "top": top}
-            given |= {"ridge": ridge, "oversample": oversample, "batch_size": b, "strategy": "bait", "metric": "euclidean"}
+            given |= {
+                "ridge": ridge,
+                "oversample": oversample,
+                "batch_size": b,
+                "strategy": "bait",
+                "metric": "euclidean",
+            }
             expected = textbook(v, labeled, candidates, b, ridge, oversample)
             assert pyal.select(h, **given).tolist() == expected
             assert pyal.select(np.ones((30, 1)), features=h, **given).tolist() == expected
