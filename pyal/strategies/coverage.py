@@ -190,14 +190,17 @@ def maxherding(
     batch_size: int,
     *,
     rng: np.random.Generator,  # noqa: ARG001
+    kernel: str = "rbf",
     bandwidth: float | None = None,
 ) -> NDArray[np.int64]:
     """Picks the rows that raise the kernel coverage of the pool most.
 
     The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row, each times
-    its weight where weights are given. The kernel is exp(-(distance / bandwidth)^2) of the Euclidean distance, without
-    a factor 2.
+    its weight where weights are given. The kernel is one of r = distance / bandwidth, of the Euclidean distance.
 
+    kernel: "rbf" is exp(-r^2), without a factor 2, "laplace" exp(-r), "cauchy" 1 / (1 + r^2), "student_t"
+        (1 + r^2 / beta)^(-(beta + 1) / 2) with beta = 0.5, and "top_hat" 1 where r < 1 and 0 elsewhere. With "top_hat"
+        the picks are those of probcover with delta=bandwidth, and the lowest positions once all rows are covered.
     bandwidth: a distance. None takes 1, the authors' choice, for rows at norm 1 (metric="cosine"). For rows as they are
         it takes the root of the mean squared distance of a row to the mean of all, which is 1 where rows of norm 1 are
         spread evenly around 0. A UserWarning says so where it is so small that a pick covers no row but itself, or so
@@ -212,6 +215,7 @@ def maxherding(
         picks, gains = kernels.herding(
             pool.X,
             wanted,
+            kernel=kernel,
             bandwidth=h,
             weights=pool.weights,
             covered_by=np.union1d(pool.labeled, picked),
@@ -243,6 +247,7 @@ def uherding(
     *,
     rng: np.random.Generator,  # noqa: ARG001
     uncertainty: str = "margin",
+    kernel: str = "rbf",
     bandwidth: float | None = None,
     temperature: float | None = None,
 ) -> NDArray[np.int64]:
@@ -254,6 +259,7 @@ def uherding(
     its classes, which then stand in their order; p is the mean over the T passes of a (T, N, C) proba.
 
     uncertainty: "margin" is 1 - (p_(1) - p_(2)), "entropy" -sum_c p_c log p_c in nats and "least_confidence" 1 - p_(1).
+    kernel: that of maxherding: "rbf", "laplace", "cauchy", "student_t" or "top_hat".
     bandwidth: a distance, as in maxherding. None takes the smallest one above 0 between two labelled rows and, where
         there are no two, what maxherding does.
     temperature: T in p^(1 / T), divided by its sum over the classes. None takes that of 1.0, 1.1, ..., 19.9 with the
@@ -278,6 +284,7 @@ def uherding(
         picks, _ = kernels.herding(
             pool.X,
             wanted,
+            kernel=kernel,
             bandwidth=h,
             weights=weights,
             covered_by=np.union1d(pool.labeled, picked),
