@@ -200,7 +200,8 @@ def maxherding(
 
     kernel: "rbf" is exp(-r^2), without a factor 2, "laplace" exp(-r), "cauchy" 1 / (1 + r^2), "student_t"
         (1 + r^2 / beta)^(-(beta + 1) / 2) with beta = 0.5, and "top_hat" 1 where r < 1 and 0 elsewhere. With "top_hat"
-        the picks are those of probcover with delta=bandwidth, and the lowest positions once all rows are covered.
+        and no weights the picks are those of probcover with delta=bandwidth, and the lowest positions once all rows are
+        covered.
     bandwidth: a distance. None takes 1, the authors' choice, for rows at norm 1 (metric="cosine"). For rows as they are
         it takes the root of the mean squared distance of a row to the mean of all, which is 1 where rows of norm 1 are
         spread evenly around 0. A UserWarning says so where it is so small that a pick covers no row but itself, or so
