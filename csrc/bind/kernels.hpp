@@ -157,6 +157,7 @@ template <class T>
 void read(const Arguments& a, HerdingParams<T>& p) {
   p = {a.matrix<T>(),
        a.integer("batch_size"),
+       static_cast<HerdingKernel>(a.integer("kind")),
        a.real("bandwidth"),
        a.pointer<const double>("weights"),
        a.positions("covered", "n_covered"),

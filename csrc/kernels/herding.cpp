@@ -8,6 +8,7 @@
 #include "../cpu/instantiate.hpp"
 #include "../cpu/join.hpp"
 #include "../cpu/max_tree.hpp"
+#include "../cpu/similarity.hpp"
 
 namespace pyal::cpu {
 namespace {
@@ -33,34 +34,6 @@ double comparable(double gain) {
   bits = (bits + (uint64_t(1) << 11)) & ~((uint64_t(1) << 12) - 1);
   std::memcpy(&gain, &bits, sizeof(bits));
   return gain;
-}
-
-// exp(x) for x <= 0 to about 1 ulp, not below exp(-87).
-inline vec<float> exponential(vec<float> x) {
-  x = maximum(x, splat(-87.0f));
-  const vec<float> log2 = multiply_add(x, splat(1.44269504f), splat(-0.5f));
-  const vec<int32_t> whole = __builtin_convertvector(log2, vec<int32_t>);  // to nearest: x <= 0
-  const vec<float> n = __builtin_convertvector(whole, vec<float>);
-  const vec<float> r = multiply_add(n, splat(2.12194440e-4f), multiply_add(n, splat(-0.693359375f), x));
-  constexpr float coefficients[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
-                                    4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
-  vec<float> y = splat(coefficients[0]);
-#pragma GCC unroll 5
-  for (int i = 1; i < 6; ++i) y = multiply_add(y, r, splat(coefficients[i]));
-  y = multiply_add(y, r * r, r) + 1.0f;
-  return (vec<float>)((vec<int32_t>)y + (whole << 23));
-}
-
-// 0 * infinity would be NaN where rows are equal.
-inline float finite_float(double value) { return value > -3e38 ? static_cast<float>(value) : -3e38f; }
-
-inline void kernel_values(float* sqdist, int64_t count, double minus_inverse) {  // in place, in whole vectors
-  for (int64_t i = 0; i < count; i += lanes<float>)
-    store(sqdist + i, exponential(load(sqdist + i) * finite_float(minus_inverse)));
-}
-inline void kernel_values(double* sqdist, int64_t count, double minus_inverse) {
-  const double factor = minus_inverse > -1e308 ? minus_inverse : -1e308;
-  for (int64_t i = 0; i < count; ++i) sqdist[i] = __builtin_exp(sqdist[i] * factor);
 }
 
 template <class V>
@@ -120,7 +93,7 @@ template <class T>
 struct Bounder {
   const HerdingParams<T>& p;
   Layout<T>& s;
-  float minus_inverse;  // -1 / bandwidth^2 in scaled units
+  float factor;  // of the kernel, in scaled units
   float slack;
 
   float* parts(int worker) const { return s.column_parts + worker * 4 * Layout<T>::block_columns(p.X.cols); }
@@ -145,6 +118,11 @@ struct Bounder {
   }
 
   void group(const JoinBlock<T>& block, int64_t g, int64_t count, const float* c, int worker) const {
+    with_kernel(p.kind, [&]<HerdingKernel k>(OfKernel<k>) { group_of<k>(block, g, count, c, worker); });
+  }
+
+  template <HerdingKernel kernel>
+  void group_of(const JoinBlock<T>& block, int64_t g, int64_t count, const float* c, int worker) const {
     float *sums = parts(worker), *m = sums + block.stride, *weight = m + block.stride, *cut = weight + block.stride;
     for (int64_t r = 0; r < count; ++r) {
       const int64_t i = block.rows.position(block.i0 + g + r);
@@ -169,7 +147,7 @@ struct Bounder {
         vec<int32_t> near = sq < load(cut + j);
         if (block.both) near |= sq < cut_i;
         if (!lane_mask(near)) continue;
-        const vec<float> value = exponential(sq * minus_inverse) * (1 + 0x1p-20f);
+        const vec<float> value = bounding_value<kernel>(sq, factor);
         total = multiply_add(maximum(value - load(m + j), zero), load(weight + j), total);
         if (block.both) store(sums + j, multiply_add(maximum(value - m_i, zero), weight_i, load(sums + j)));
       }
@@ -191,11 +169,10 @@ struct Greedy {
   bool few = 2 * n_candidates < n;  // then joining candidates with all rows is less work than the triangle
   double join_cost = (few ? static_cast<double>(n_candidates) : static_cast<double>(n) / 2) * static_cast<double>(n) /
                      filter_speed;
-  double minus_inverse = -1 / (p.bandwidth * p.bandwidth);
+  V factor = kernel_factor<V>(p.kind, p.bandwidth);
   Frame<T> frame = make_frame(rows, n, s.origin, s.mean);
   double scale = static_cast<double>(frame.scale);
-  Bounder<T> bounder = {p, s, finite_float(minus_inverse / (scale * scale) * (1 - 0x1p-20)),
-                        filter_slack(p.X.cols)};
+  Bounder<T> bounder = {p, s, bounding_factor(p.kind, p.bandwidth, scale * scale), filter_slack(p.X.cols)};
   int64_t logged = 0, picked = 0;
   double spent = 0;     // exact kernel values since the last join
   double reached = -1;  // largest gain known, as rounded for comparison
@@ -236,7 +213,7 @@ struct Greedy {
     }
     for (int64_t r = 0; r < n_centers; ++r) {
       for (int64_t b = count; b % lanes<V>; ++b) values[r * row_chunk + b] = 0;
-      kernel_values(values + r * row_chunk, count, minus_inverse);
+      kernel_values(p.kind, values + r * row_chunk, count, factor);
     }
   }
 
@@ -264,10 +241,7 @@ struct Greedy {
   bool join(double before, double after) {
     for (int64_t i = 0; i < n; ++i) {
       s.joined[i] = 0;
-      // A little beyond the distance at which the kernel value is m, to make up for every rounding.
-      const double m = static_cast<double>(s.m[i]);
-      const double reach = m > 0 ? -__builtin_log(m) * (1 + 1e-4) + 1e-5 : __builtin_inf();
-      const double cut = reach * p.bandwidth * p.bandwidth * scale * scale;
+      const double cut = sqreach(p.kind, factor, static_cast<double>(s.m[i])) * scale * scale;
       s.cut[i] = cut > 1e-37 ? static_cast<float>(cut) : 1e-37f;
     }
     const int64_t whole[2] = {0, n};
@@ -436,6 +410,15 @@ struct Greedy {
     s.bound.set(j, entry.bound);
   }
 
+  // Gains that have come down to 0 by differences may be off by a rounding, and would decide in place of the position.
+  void level() {
+    for (int64_t i = 0; i < n; ++i)
+      if (s.m[i] < 1 && weight(i) > 0) return;
+    for (int64_t c = 0; c < n_candidates; ++c)
+      if (open(candidates.position(c))) s.bound.values()[candidates.position(c)] = 0;
+    s.bound.build();
+  }
+
   bool pick_top() {
     const int64_t best = s.bound.top();
     p.positions[picked] = best;
@@ -475,6 +458,7 @@ bool herding(const HerdingParams<T>& p, void* scratch, const Control& control) {
   Greedy<T> greedy = {p, s, control};
   if (!greedy.start() || (p.batch_size > 0 && !greedy.first_bounds())) return false;
   while (greedy.picked < p.batch_size) {
+    if (s.bound[s.bound.top()] > 0) greedy.level();
     while (!greedy.settled(s.bound.top())) {
       const bool join_pays = greedy.spent > greedy.join_cost;
       if (!(join_pays ? greedy.rebound() : greedy.update_wave())) return false;

@@ -20,7 +20,9 @@ struct Scratch {
   Rows<T> candidates;
   int64_t n, row_blocks, splits;
   bool vectorized;
+  HerdingKernel kind;
   C scale;          // 1 / bandwidth^2
+  double limit;     // of the squared distances at which a top hat is 1
   Arena arena;
   double* gains;    // (candidates,) times n; -inf once picked
   double* parts;    // (splits, candidates) what the list gives
@@ -40,8 +42,10 @@ struct Scratch {
         row_blocks(ceil_div(n, Shape::rows)),
         splits(tile_splits(ceil_div(candidates.size, Shape::rows), ceil_div(n, Shape::cols))),
         vectorized(vectorizable(p.X.data, p.X.cols)),
+        kind(p.kind),
         scale(static_cast<C>(min(max(1 / p.bandwidth / p.bandwidth, static_cast<double>(std::numeric_limits<C>::min())),
                                  static_cast<double>(std::numeric_limits<C>::max())))),
+        limit(top_hat_limit(p.bandwidth)),
         arena(base),
         gains(arena.take<double>(candidates.size)),
         parts(arena.take<double>(splits * candidates.size)),
@@ -56,9 +60,35 @@ struct Scratch {
         best(arena) {}
 };
 
-template <class C>
-__device__ C kernel_value(C sqdist, C scale) {
-  return exp(-sqdist * scale);
+template <HerdingKernel kind, class T, class C>
+__device__ C kernel_value(C sqdist, const Scratch<T>& s) {
+  if constexpr (kind == HerdingKernel::top_hat) return static_cast<double>(sqdist) < s.limit ? C(1) : C(0);
+  const C square = sqdist * s.scale;
+  if constexpr (kind == HerdingKernel::rbf) return exp(-square);
+  if constexpr (kind == HerdingKernel::laplace) return exp(-sqrt(square));
+  if constexpr (kind == HerdingKernel::cauchy) return C(1) / (C(1) + square);
+  const C root = sqrt(C(1) + square * C(1 / student_t_beta));  // student_t is this to the power -3/2
+  return C(1) / (root * sqrt(root));
+}
+
+// Squared distances to kernel values in place; the kernel is chosen once for all of them.
+template <HerdingKernel kind, class T, class C, int rows, int cols>
+__device__ void values_of(C (&sqdist)[rows][cols], const Scratch<T>& s) {
+#pragma unroll
+  for (int i = 0; i < rows; ++i)
+#pragma unroll
+    for (int j = 0; j < cols; ++j) sqdist[i][j] = kernel_value<kind>(sqdist[i][j], s);
+}
+
+template <class T, class C, int rows, int cols>
+__device__ void kernel_values(C (&sqdist)[rows][cols], const Scratch<T>& s) {
+  switch (s.kind) {
+    case HerdingKernel::rbf: return values_of<HerdingKernel::rbf>(sqdist, s);
+    case HerdingKernel::laplace: return values_of<HerdingKernel::laplace>(sqdist, s);
+    case HerdingKernel::cauchy: return values_of<HerdingKernel::cauchy>(sqdist, s);
+    case HerdingKernel::student_t: return values_of<HerdingKernel::student_t>(sqdist, s);
+    case HerdingKernel::top_hat: return values_of<HerdingKernel::top_hat>(sqdist, s);
+  }
 }
 
 // m from the covered rows, and from what it was where it is carried; and the list of all rows.
@@ -73,11 +103,12 @@ __global__ void __launch_bounds__(threads, 2)
   for (int64_t b0 = 0; b0 < covered.size; b0 += Shape::cols) {
     C sqdist[Shape::R][Shape::S];
     tile_sqdists(rows, a0, s.vectorized, covered, b0, s.vectorized, memory, sqdist);
+    kernel_values(sqdist, s);
 #pragma unroll
     for (int i = 0; i < Shape::R; ++i)
 #pragma unroll
       for (int j = 0; j < Shape::S; ++j)
-        if (b0 + Shape::col() + j < covered.size) most[i] = max(most[i], kernel_value(sqdist[i][j], s.scale));
+        if (b0 + Shape::col() + j < covered.size) most[i] = max(most[i], sqdist[i][j]);
   }
 #pragma unroll
   for (int i = 0; i < Shape::R; ++i) {
@@ -109,6 +140,7 @@ __global__ void __launch_bounds__(threads, sizeof(compute_t<T>) == 8 ? 1 : 2)  /
     const int64_t b0 = tile * Shape::cols;
     C sqdist[Shape::R][Shape::S];
     tile_sqdists(s.candidates, a0, s.vectorized, list, b0, s.vectorized, memory, sqdist);
+    kernel_values(sqdist, s);
 #pragma unroll
     for (int j = 0; j < Shape::S; ++j) {
       const int64_t x = b0 + Shape::col() + j;
@@ -117,7 +149,7 @@ __global__ void __launch_bounds__(threads, sizeof(compute_t<T>) == 8 ? 1 : 2)  /
       const double weight = weights ? weights[s.index[x]] : 1.0;
 #pragma unroll
       for (int i = 0; i < Shape::R; ++i) {
-        const C value = kernel_value(sqdist[i][j], s.scale);
+        const C value = sqdist[i][j];
         const double fall = static_cast<double>(min(value, new_m)) - static_cast<double>(old_m);
         if (value > old_m) sums[i] = fma(weight, fall, sums[i]);
       }
@@ -155,11 +187,12 @@ __global__ void herding_raise_kernel(Scratch<T> s, Rows<T> rows, const int64_t* 
   using Shape = Tile<C>;
   __shared__ typename Shape::Memory memory;
   const int64_t a0 = static_cast<int64_t>(blockIdx.x) * Shape::rows;
-  const C sqdist = row_sqdists(rows, a0, rows.at(*pick), s.vectorized, memory);
+  C own[1][1] = {{row_sqdists(rows, a0, rows.at(*pick), s.vectorized, memory)}};
+  kernel_values(own, s);
   const int64_t i = a0 + threadIdx.x;
   bool raised = false;
   if (threadIdx.x < Shape::rows && i < rows.size) {
-    const C value = kernel_value(sqdist, s.scale), m = s.m[i];
+    const C value = own[0][0], m = s.m[i];
     raised = value > m;
     s.before[i] = m;
     if (raised) s.m[i] = value;

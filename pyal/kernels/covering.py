@@ -18,6 +18,8 @@ _CARRIED: dict[str, dict[str, tuple[float, str | None]]] = {
     "ball_cover": {"is_covered": (0, "uint8"), "bounds": (-1, "int64")},
     "herding": {"best": (0, None), "bounds": (-1, "float64")},
 }
+# Of herding, in the order of the core.
+_KERNELS = ("rbf", "laplace", "cauchy", "student_t", "top_hat")
 _TAKE_PICKS_IN = {"ball_cover", "herding"}  # into what they carry, as if the next covered_by were certain to have them
 
 
@@ -169,6 +171,7 @@ def herding(
     X: Any,
     batch_size: int,
     *,
+    kernel: str = "rbf",
     bandwidth: float = 1.0,
     weights: Any = None,
     covered_by: Any = None,
@@ -178,21 +181,26 @@ def herding(
 ) -> tuple[Any, Any]:
     """Greedy kernel coverage: (positions (b,), gains (b,) float64) (MaxHerding, Bae et al. 2024, arXiv:2407.12212).
 
-    Each pick raises mean_x weights_x max_s k(x, s) over the chosen s most, where k(x, s) = exp(-|x - s|^2 /
-    bandwidth^2), and gains are the increases of that mean. Ties go to the lowest position. Memory: O(n).
+    Each pick raises mean_x weights_x max_s k(x, s) over the chosen s most, and gains are the increases of that mean.
+    Ties go to the lowest position. Memory: O(n).
 
     batch_size: b, at most the number of candidates.
+    kernel: k of the distance r = |x - s| / bandwidth: "rbf" exp(-r^2), "laplace" exp(-r), "cauchy" 1 / (1 + r^2),
+        "student_t" (1 + 2 r^2)^(-3/4), which has 1/2 degree of freedom, or "top_hat": 1 where r < 1, else 0. The picks
+        of the last are those of ball_cover as long as they gain anything.
     bandwidth: a Euclidean distance (not squared), above 0.
     weights: (n,), at least 0, what the rows count. None: all rows count alike.
-    carried: what earlier calls on this X with this bandwidth and these weights have handed on, for calls that
-        cover more and more.
+    carried: what earlier calls on this X with this kernel, this bandwidth and these weights have handed on, for
+        calls that cover more and more.
 
     >>> herding([[0.0], [0.1], [0.2], [9.0]], 2)[0].tolist()
     [1, 3]
     """
     asked = greedy(X, batch_size, covered_by, candidates)
     X, b = asked.X, asked.batch_size
-    options: tuple[Any, ...] = (number(bandwidth, "bandwidth"),)
+    if kernel not in _KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(_KERNELS)}; got {kernel!r}")
+    options: tuple[Any, ...] = (kernel, number(bandwidth, "bandwidth"))
     if weights is not None:
         weights = vector(weights, X.n, "weights", "iufb", "float64")
         bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -203,5 +211,6 @@ def herding(
         options += (weights.tobytes(),)
         weights = on_device(weights, X.device)
     gains = empty((b,), "float64", X.device)
-    _launch("herding", asked, covered_by, carried, options, n_jobs, bandwidth=options[0], weights=weights, gains=gains)
+    fields = {"kind": _KERNELS.index(kernel), "bandwidth": options[1], "weights": weights, "gains": gains}
+    _launch("herding", asked, covered_by, carried, options, n_jobs, **fields)
     return asked.positions, gains if weights is None else gains * largest

@@ -1,9 +1,17 @@
-"""Class probabilities made as sure as they are right, by the temperature that calibrates them on labelled rows."""
+"""Class probabilities made as sure as they are right, by the temperature that calibrates them on labelled rows.
+
+What UHerding makes of them stands here too: what each row counts, and how near labelled rows lie to each other.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pyal import kernels
+from pyal.arrays import as_numpy
+from pyal.pool import Pool
+from pyal.strategies.label_columns import class_columns
 
 TEMPERATURES = np.arange(10, 200) / 10  # 1.0 to 19.9
 BINS = 15
@@ -37,3 +45,34 @@ def fitted_temperature(p: NDArray[np.float64], columns: NDArray[np.int64]) -> fl
     """The temperature of 1.0, 1.1, ..., 19.9 with the least calibration error, the lowest where several have it."""
     errors = [calibration_error(tempered(p, float(t)), columns) for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(np.round(errors, 12)))])
+
+
+def uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> NDArray[np.float64]:
+    """(N,) what the rows count. Labelled rows may count, too: they are covered, so that nothing adds to them."""
+    assert pool.proba is not None
+    passes = pool.proba if pool.proba.ndim == 3 else pool.proba[None]
+    if temperature is None:
+        known = np.asarray(passes[:, pool.labeled], np.float64).mean(axis=0)
+        temperature = fitted_temperature(known, class_columns(pool))
+    weights = np.empty(pool.n)
+    for part, block in pool.proba_blocks():
+        p = tempered(block.mean(axis=0), float(temperature))
+        if uncertainty == "entropy":
+            weights[part] = kernels.mixture_entropies(p, n_jobs=pool.n_jobs)
+            continue
+        two = np.partition(p, -2, axis=1)[:, -2:]
+        weights[part] = 1 - two[:, 1] + (two[:, 0] if uncertainty == "margin" else 0)
+    return np.maximum(weights, 0)  # a sum of probabilities may round to more than 1
+
+
+def closest_labels(pool: Pool) -> float | None:
+    """The smallest distance between two labelled rows that are not the same row, None where there are no two.
+
+    Rows at norm 1 that are multiples of each other differ by rounding, in half precision by some ten thousandths.
+    """
+    rows = np.unique(as_numpy(pool.X.take(pool.labeled), "X"), axis=0)
+    if len(rows) < 2:
+        return None
+    same = 1e-6 * float(as_numpy(kernels.sqnorms(rows), "X").mean())
+    square = as_numpy(kernels.knn(rows, len(rows) - 1, n_jobs=pool.n_jobs)[0], "X")
+    return float(np.sqrt(square[square > same].min())) if (square > same).any() else None

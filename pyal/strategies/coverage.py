@@ -15,7 +15,7 @@ from pyal import kernels
 from pyal.arrays import as_numpy
 from pyal.pool import Pool
 from pyal.strategies.balls import GreedyBalls, Nearness, competence, labeled_balls
-from pyal.strategies.calibration import fitted_temperature, tempered
+from pyal.strategies.calibration import closest_labels, uncertainties
 from pyal.strategies.distances import ball_radius, spread, warn_where_alike, warn_where_empty
 from pyal.strategies.label_columns import class_columns
 from pyal.strategies.partitions import in_parts
@@ -195,14 +195,18 @@ def maxherding(
     batch_size: int,
     *,
     rng: np.random.Generator,  # noqa: ARG001
+    kernel: str = "rbf",
     bandwidth: float | None = None,
 ) -> NDArray[np.int64]:
     """Picks the rows that raise the kernel coverage of the pool most.
 
     The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row, each times
-    its weight where weights are given. The kernel is exp(-(distance / bandwidth)^2) of the Euclidean distance, without
-    a factor 2.
+    its weight where weights are given. The kernel is one of r = distance / bandwidth, of the Euclidean distance.
 
+    kernel: "rbf" is exp(-r^2), without a factor 2, "laplace" exp(-r), "cauchy" 1 / (1 + r^2), "student_t"
+        (1 + r^2 / beta)^(-(beta + 1) / 2) with beta = 0.5, and "top_hat" 1 where r < 1 and 0 elsewhere. With "top_hat"
+        and no weights the picks are those of probcover with delta=bandwidth, and the lowest positions once all rows are
+        covered.
     bandwidth: a distance. None takes 1, the authors' choice, for rows at norm 1 (metric="cosine"). For rows as they are
         it takes the root of the mean squared distance of a row to the mean of all, which is 1 where rows of norm 1 are
         spread evenly around 0. A UserWarning says so where it is so small that a pick covers no row but itself, or so
@@ -217,6 +221,7 @@ def maxherding(
         picks, gains = kernels.herding(
             pool.X,
             wanted,
+            kernel=kernel,
             bandwidth=h,
             weights=pool.weights,
             covered_by=np.union1d(pool.labeled, picked),
@@ -248,6 +253,7 @@ def uherding(
     *,
     rng: np.random.Generator,  # noqa: ARG001
     uncertainty: str = "margin",
+    kernel: str = "rbf",
     bandwidth: float | None = None,
     temperature: float | None = None,
 ) -> NDArray[np.int64]:
@@ -260,6 +266,7 @@ def uherding(
     (T, N, C) proba.
 
     uncertainty: "margin" is 1 - (p_(1) - p_(2)), "entropy" -sum_c p_c log p_c in nats and "least_confidence" 1 - p_(1).
+    kernel: that of maxherding: "rbf", "laplace", "cauchy", "student_t" or "top_hat".
     bandwidth: a distance, as in maxherding. None takes the smallest one between two labelled rows that are not the same
         but for rounding (a thousandth of their norms) and, where there are no two, what maxherding does.
     temperature: T in p^(1 / T), divided by its sum over the classes. None takes that of 1.0, 1.1, ..., 19.9 with the
@@ -274,9 +281,9 @@ def uherding(
         raise ValueError(f"temperature must be positive; got {temperature!r}")
     h, weights = _bandwidth(pool, bandwidth), None
     if len(pool.labeled):
-        weights = _uncertainties(pool, uncertainty, temperature)
+        weights = uncertainties(pool, uncertainty, temperature)
         weights = weights if weights.any() else None
-        h = _bandwidth(pool, bandwidth if bandwidth is not None else _closest_labels(pool))
+        h = _bandwidth(pool, bandwidth if bandwidth is not None else closest_labels(pool))
     if pool.weights is not None:
         weights = pool.weights if weights is None else weights * pool.weights
     carried = None if pool.rules is None else kernels.Carried()  # the weights are others in each round
@@ -285,6 +292,7 @@ def uherding(
         picks, _ = kernels.herding(
             pool.X,
             wanted,
+            kernel=kernel,
             bandwidth=h,
             weights=weights,
             covered_by=np.union1d(pool.labeled, picked),
@@ -372,37 +380,6 @@ def _check_dcom(delta: float | None, max_delta: float, midpoint: float, steepnes
         raise ValueError(f"midpoint must lie in [0, 1]; got {midpoint!r}")
     if not 0 < steepness < np.inf:
         raise ValueError(f"steepness must be positive; got {steepness!r}")
-
-
-def _uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> NDArray[np.float64]:
-    """(N,) what the rows count. Labelled rows may count, too: they are covered, so that nothing adds to them."""
-    assert pool.proba is not None
-    passes = pool.proba if pool.proba.ndim == 3 else pool.proba[None]
-    if temperature is None:
-        known = np.asarray(passes[:, pool.labeled], np.float64).mean(axis=0)
-        temperature = fitted_temperature(known, class_columns(pool))
-    weights = np.empty(pool.n)
-    for part, block in pool.proba_blocks():
-        p = tempered(block.mean(axis=0), float(temperature))
-        if uncertainty == "entropy":
-            weights[part] = kernels.mixture_entropies(p, n_jobs=pool.n_jobs)
-            continue
-        two = np.partition(p, -2, axis=1)[:, -2:]
-        weights[part] = 1 - two[:, 1] + (two[:, 0] if uncertainty == "margin" else 0)
-    return np.maximum(weights, 0)  # a sum of probabilities may round to more than 1
-
-
-def _closest_labels(pool: Pool) -> float | None:
-    """The smallest distance between two labelled rows that are not the same row, None where there are no two.
-
-    Rows at norm 1 that are multiples of each other differ by rounding, in half precision by some ten thousandths.
-    """
-    rows = np.unique(as_numpy(pool.X.take(pool.labeled), "X"), axis=0)
-    if len(rows) < 2:
-        return None
-    same = 1e-6 * float(as_numpy(kernels.sqnorms(rows), "X").mean())
-    square = as_numpy(kernels.knn(rows, len(rows) - 1, n_jobs=pool.n_jobs)[0], "X")
-    return float(np.sqrt(square[square > same].min())) if (square > same).any() else None
 
 
 def _bandwidth(pool: Pool, bandwidth: float | None) -> float:

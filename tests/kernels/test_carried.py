@@ -15,8 +15,10 @@ KERNELS = {
     "k_center_greedy": kernels.k_center_greedy,
     "ball_cover": lambda X, batch_size, **given: kernels.ball_cover(X, batch_size, 2.5, **given),
     "herding": lambda X, batch_size, **given: kernels.herding(X, batch_size, bandwidth=3.0, **given),
+    "herding cauchy": lambda X, b, **given: kernels.herding(X, b, kernel="cauchy", bandwidth=3.0, **given),
+    "herding top_hat": lambda X, b, **given: kernels.herding(X, b, kernel="top_hat", bandwidth=3.0, **given),
 }
-TAKE_PICKS_IN = {"ball_cover", "herding"}
+TAKE_PICKS_IN = set(KERNELS) - {"k_center_greedy"}
 
 
 @pytest.fixture(params=KERNELS)

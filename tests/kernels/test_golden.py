@@ -101,6 +101,33 @@ def test_herding(source):
     same(source.herding(X, 2, weights=np.array([0.0, 0.0, 3.0]), candidates=[0, 1]), [1, 0], [E[1], 0])
 
 
+@pytest.mark.parametrize(
+    ("kernel", "one", "two"),  # at one and two bandwidths
+    [("rbf", E[1], E[4]), ("laplace", E[1], E[2]), ("cauchy", 1 / 2, 1 / 5), ("student_t", 3**-0.75, 9**-0.75)],
+)
+def test_herding_kernels(source, kernel, one, two):
+    """The row at 2 covers itself and twice `one`, then 0 and 4 add 1 - one each. Where 4 is covered, 0 adds 1 - two at
+    itself and nothing at 2; 2 adds one - two at 0 and 1 - one at itself, which is as much.
+    """
+    X = column(0, 2, 4)
+    same(
+        source.herding(X, 3, kernel=kernel, bandwidth=2.0), [1, 0, 2], [(1 + 2 * one) / 3, (1 - one) / 3, (1 - one) / 3]
+    )
+    found = source.herding(X, 1, kernel=kernel, bandwidth=2.0, covered_by=[2], candidates=[0])
+    same(found, [0], [(1 - two) / 3])
+    found = source.herding(X, 1, kernel=kernel, bandwidth=2.0, covered_by=[2], candidates=[1])
+    same(found, [1], [(1 - two) / 3])
+
+
+def test_herding_top_hat(source):
+    """At a distance of 2 a hat of 2 ends; one of 2.5 around the middle row covers all three."""
+    X = column(0, 2, 4)
+    same(source.herding(X, 3, kernel="top_hat", bandwidth=2.0), [0, 1, 2], [1 / 3, 1 / 3, 1 / 3])
+    same(source.herding(X, 3, kernel="top_hat", bandwidth=2.5), [1, 0, 2], [1, 0, 0])
+    weights = np.array([1.0, 0.0, 3.0])
+    same(source.herding(X, 2, kernel="top_hat", bandwidth=2.0, weights=weights), [2, 0], [1, 1 / 3])
+
+
 def test_kmeans():
     from pyal import kernels
 

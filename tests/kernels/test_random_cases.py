@@ -70,11 +70,12 @@ def ball_cover(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
 
 def herding(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
     batch_size, given = picking(rng, len(X))
+    given["kernel"] = str(rng.choice(list(reference.SIMILARITIES)))
     given["bandwidth"] = float(rng.choice([0.5, 2.0, 8.0, 100.0]))
     if rng.random() < 0.5:
         given["weights"] = rng.random(len(X)) * rng.integers(0, 2, len(X))
     found = host(kernels.herding(put(X, "float32", device), batch_size, **given))
-    check_herding(X, *found, atol=kernel_atol(X, given["bandwidth"], "float32"), **given)
+    check_herding(X, *found, atol=kernel_atol(X, given["bandwidth"], "float32", given["kernel"]), **given)
 
 
 def d2_sampling(rng: np.random.Generator, X: np.ndarray, device: str) -> None:

@@ -343,10 +343,21 @@ def radius_groups(X, radius: float) -> np.ndarray:
     return first
 
 
-def herding(X, batch_size: int, *, bandwidth: float = 1.0, weights=None, covered_by=None, candidates=None):
+SIMILARITIES = {  # of r^2, r = distance / bandwidth
+    "rbf": lambda square: np.exp(-square),
+    "laplace": lambda square: np.exp(-np.sqrt(square)),
+    "cauchy": lambda square: 1 / (1 + square),
+    "student_t": lambda square: (1 + square / 0.5) ** (-(0.5 + 1) / 2),
+    "top_hat": lambda square: (square < 1).astype(square.dtype),
+}
+
+
+def herding(
+    X, batch_size: int, *, kernel="rbf", bandwidth: float = 1.0, weights=None, covered_by=None, candidates=None
+):
     X = values(X)
     weights = np.ones(len(X)) if weights is None else values(weights)
-    kernel = np.exp(-sqdist_between(X, X) / bandwidth**2)
+    kernel = SIMILARITIES[kernel](sqdist_between(X, X) / bandwidth**2)
     covered = positions_of(covered_by, len(X), "none")
     m = kernel[covered].max(axis=0) if len(covered) else np.zeros(len(X))
     left = list(positions_of(candidates, len(X), "all"))

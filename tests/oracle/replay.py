@@ -80,14 +80,14 @@ def check_ball_cover(X, positions, gains, radius: float, *, covered_by=None, can
 
 
 def check_herding(
-    X, positions, gains, *, bandwidth=1.0, weights=None, covered_by=None, candidates=None, atol=0.0
+    X, positions, gains, *, kernel="rbf", bandwidth=1.0, weights=None, covered_by=None, candidates=None, atol=0.0
 ) -> None:
     """Each gain is the pick's own and the largest, within atol: the error of a kernel value, times the mean weight."""
     X = values(X)
     check_picks(positions, len(positions), len(X), candidates)
     weights = np.ones(len(X)) if weights is None else values(weights)
     atol = atol * weights.mean()
-    kernel = np.exp(-sqdist_between(X, X) / bandwidth**2)
+    kernel = reference.SIMILARITIES[kernel](sqdist_between(X, X) / bandwidth**2)
     covered = positions_of(covered_by, len(X), "none")
     m = kernel[covered].max(axis=0) if len(covered) else np.zeros(len(X))
     left = positions_of(candidates, len(X), "all")

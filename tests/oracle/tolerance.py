@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracle.reference import sqdist_between, sup_scores, values
+from oracle.reference import SIMILARITIES, sqdist_between, sup_scores, values
 
 EPS32 = float(np.finfo(np.float32).eps)
 EPS64 = float(np.finfo(np.float64).eps)
@@ -33,10 +33,10 @@ def sqdist_rtol(X, dtype: str) -> float:
     return scaled(float(error), dtype)
 
 
-def kernel_atol(X, bandwidth: float, dtype: str) -> float:
-    """Absolute error of exp(-sqdist / bandwidth^2), of the first 200 rows to all."""
-    exact = np.exp(-sqdist_between(X[:200], X) / bandwidth**2)
-    plain = np.exp(-plain_sqdist(X[:200], X) / np.float32(bandwidth**2))
+def kernel_atol(X, bandwidth: float, dtype: str, kernel: str = "rbf") -> float:
+    """Absolute error of a kernel's values, of the first 200 rows to all."""
+    exact = SIMILARITIES[kernel](sqdist_between(X[:200], X) / bandwidth**2)
+    plain = SIMILARITIES[kernel](plain_sqdist(X[:200], X) / np.float32(bandwidth**2))
     return scaled(float(np.abs(plain - exact).max()), dtype)
 
 

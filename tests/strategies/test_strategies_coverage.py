@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from data import blobs
-from oracle.reference import herding, sqdist_between
+from oracle.reference import SIMILARITIES, herding, sqdist_between
 
 import pyal
 from pyal.strategies.calibration import calibration_error, fitted_temperature, tempered
@@ -27,7 +27,7 @@ def softened(p: np.ndarray, t: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def textbook(X, y, p, candidates, b, uncertainty, bandwidth, temperature) -> list[int]:
+def textbook(X, y, p, candidates, b, uncertainty, bandwidth, temperature, kernel="rbf") -> list[int]:
     labeled = np.flatnonzero(y >= 0)
     if temperature is None:
         grid = [1 + i / 10 for i in range(190)]
@@ -41,8 +41,8 @@ def textbook(X, y, p, candidates, b, uncertainty, bandwidth, temperature) -> lis
     if bandwidth is None:
         apart = sqdist_between(X[labeled], X[labeled])
         bandwidth = np.sqrt(apart[apart > 1e-12].min())
-    found = herding(X, b, bandwidth=bandwidth, weights=score, covered_by=labeled, candidates=candidates)
-    return found[0].tolist()
+    given = {"kernel": kernel, "bandwidth": bandwidth, "weights": score}
+    return herding(X, b, **given, covered_by=labeled, candidates=candidates)[0].tolist()
 
 
 @pytest.mark.parametrize("uncertainty", ["margin", "entropy", "least_confidence"])
@@ -63,6 +63,46 @@ def test_uherding_is_its_definition(uncertainty):
                 asked = given | {"proba": p, "candidates": candidates, "batch_size": 8, "metric": metric}
                 expected = textbook(rows, y, p, candidates, 8, **given)
                 assert pyal.select(rows, y, strategy="uherding", **asked).tolist() == expected
+
+
+@pytest.mark.parametrize("kernel", SIMILARITIES)
+def test_kernels_of_herding_are_their_definitions(kernel):
+    """Distances are those of unit rows. A top hat leaves ties, and all rules send them to the lowest position."""
+    X, rng = blobs(70, 4, seed=9).astype(np.float64), np.random.default_rng(9)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    p, y = rng.dirichlet(np.full(3, 0.3), 70), np.full(70, -1)
+    y[[3, 30, 50]] = [0, 1, 2]
+    candidates, given = np.flatnonzero(y < 0), {"kernel": kernel, "bandwidth": 0.6}
+    expected = herding(X, 8, covered_by=np.flatnonzero(y >= 0), candidates=candidates, **given)[0]
+    assert pyal.select(X, y, strategy="maxherding", batch_size=8, **given).tolist() == expected.tolist()
+    given |= {"uncertainty": "entropy", "temperature": 2.5}
+    wanted = textbook(X, y, p, candidates, 8, **given)
+    assert pyal.select(X, y, strategy="uherding", proba=p, batch_size=8, **given).tolist() == wanted
+
+
+def test_maxherding_with_a_top_hat_is_probcover():
+    X = blobs(200, 6)
+    given = {"batch_size": 12, "labeled": [0, 9], "metric": "cosine"}
+    balls = pyal.select(X, strategy="probcover", delta=0.2, exhausted="lowest", **given)
+    np.testing.assert_array_equal(
+        pyal.select(X, strategy="maxherding", kernel="top_hat", bandwidth=0.2, **given), balls
+    )
+
+
+@pytest.mark.parametrize("kernel", SIMILARITIES)
+def test_bandwidths_out_of_proportion_are_told_for_every_kernel(kernel):
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    given = {"strategy": "maxherding", "kernel": kernel, "metric": "euclidean", "batch_size": 3, "labeled": [0]}
+    for bandwidth, what in ((1e-6, "covers any new row but itself"), (1e14, "covers a row that is not covered yet")):
+        with pytest.warns(UserWarning, match=f"'maxherding': no pick of this batch {what}"):
+            pyal.select(X, bandwidth=bandwidth, **given)
+    pyal.select(X, **given)  # warnings are errors
+
+
+@pytest.mark.parametrize("strategy", ["maxherding", "uherding"])
+def test_kernels_that_are_not_known(strategy):
+    with pytest.raises(ValueError, match="kernel must be one of rbf, laplace, cauchy, student_t, top_hat; got 'hat'"):
+        pyal.select(np.eye(5), strategy=strategy, kernel="hat")
 
 
 def test_uherding_by_hand():
