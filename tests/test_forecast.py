@@ -169,3 +169,14 @@ def test_what_may_be_asked_of_it():
         found.gain(0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.a_max = 1
+
+
+def test_intervals_have_the_shape_of_what_is_asked():
+    labels = np.arange(20, 220, 20)
+    found = metrics.forecast(1 - 0.5 ** (labels / 50), labels, draws=20)
+    asked = [[250, 300], [350, 400]]
+    low, high = found.interval(asked)
+    assert low.shape == high.shape == np.shape(found.accuracy(asked)) == (2, 2)
+    np.testing.assert_array_equal(low.ravel(), found.interval(np.ravel(asked))[0])
+    with pytest.raises(TypeError, match="n must be numbers of labels; got 'a'"):
+        found.accuracy("a")

@@ -147,7 +147,8 @@ def deduplicate(X: Any, radius: float, *, metric: str = "euclidean", n_jobs: int
     g: X[kept] has one row of each, in the order of X, and pairs within the radius lie in one group. Memory: O(n).
 
     radius: a distance (Euclidean, not squared), at least 0. 0 groups equal rows.
-    metric: "euclidean", or "cosine" for the distance of the rows at norm 1, sqrt(2 - 2 cos); no copy is made.
+    metric: "euclidean", or "cosine" for the distance of the rows at norm 1, sqrt(2 - 2 cos); no copy is made. Norms are
+        rounded: rows that are multiples of each other are about 1e-7 apart in float32, so that a radius should be more.
 
     >>> groups, kept = deduplicate([[0.0], [5.0], [1.0], [2.0], [5.0]], radius=1.0)
     >>> groups.tolist(), kept.tolist()

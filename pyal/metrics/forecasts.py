@@ -46,7 +46,9 @@ class Forecast:
 
     def interval(self, n: Any) -> tuple[Any, Any]:
         """(low, high) around accuracy(n): where the mean over many runs is likely to lie, at the given level."""
-        return self._between(_curve(self.draws.T[..., None], np.atleast_1d(self._batches(n))), n)
+        batches = np.atleast_1d(self._batches(n))
+        low, high = self._between(_curve(self.draws.T[..., None], batches.ravel()), n)
+        return (low, high) if np.ndim(n) == 0 else (low.reshape(batches.shape), high.reshape(batches.shape))
 
     def gain(self, next: int = 100) -> tuple[float, float, float]:
         """(gain, low, high): the accuracy that so many labels more are likely to bring; 0 or more."""
@@ -69,6 +71,8 @@ class Forecast:
         return np.array([self.a_max, _log_rate(self.delta), self.alpha, self.beta])
 
     def _batches(self, n: Any) -> Any:
+        if isinstance(n, (str, bytes)):
+            raise TypeError(f"n must be numbers of labels; got {n!r}")
         labels = np.asarray(as_numpy(n, "n"), np.float64)
         if not (np.isfinite(labels).all() and (labels >= 0).all()):
             raise ValueError(f"n must be numbers of labels, 0 or more; got {n!r}")

@@ -125,6 +125,8 @@ def dropquery(
     dropout: the probability with which a feature is dropped, in (0, 1).
     passes: how many passes with dropout are made.
     subset: at most so many rows are clustered, as in kmeans.
+
+    Differs from its source: there the head is the classifier that is being trained. All rows that waver are clustered.
     """
     if not 0 < dropout < 1:
         raise ValueError(f"dropout must lie in (0, 1); got {dropout!r}")
@@ -180,6 +182,9 @@ def alfamix(
         A loop takes None only.
     epsilon: the size of the step, times sqrt(d), above 0.
     subset: at most so many rows are clustered, as in kmeans.
+
+    Differs from its source: there the head is the classifier that is being trained, and epsilon grows until enough rows
+    change their class; here it is the one value of later comparisons. All rows that change are clustered.
     """
     if not 0 < epsilon < np.inf:
         raise ValueError(f"epsilon must be positive; got {epsilon!r}")
