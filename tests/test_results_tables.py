@@ -22,7 +22,7 @@ def results_tables():
     return module
 
 
-@pytest.mark.parametrize("name", ["bench/results/README.md", "README.md"])
+@pytest.mark.parametrize("name", ["bench/results/README.md", "bench/results/which_strategy.md", "README.md"])
 def test_a_page_is_what_its_runs_make(results_tables, name):
     path = results_tables.ROOT / name
     assert path in results_tables.PAGES
@@ -30,7 +30,8 @@ def test_a_page_is_what_its_runs_make(results_tables, name):
 
 
 def test_every_recorded_run_has_its_table(results_tables):
-    blocks = results_tables.BLOCK.findall((results_tables.RESULTS / "README.md").read_text(encoding="utf-8"))
+    pages = [page.read_text(encoding="utf-8") for page in results_tables.PAGES if page.parent == results_tables.RESULTS]
+    blocks = [block for page in pages for block in results_tables.BLOCK.findall(page)]
     assert sorted(name for _, name, _ in blocks) == sorted(path.stem for path in results_tables.RESULTS.glob("*.json"))
 
 
