@@ -28,11 +28,21 @@ from studies import (
     initial_sets,
     lookahead,
     protocols,
+    select_every,
     simulate_fashion,
     which_strategy,
 )
 
-MODULES = (every_strategy, initial_sets, simulate_fashion, which_strategy, protocols, lookahead, cosine_memory)
+MODULES = (
+    every_strategy,
+    initial_sets,
+    simulate_fashion,
+    which_strategy,
+    protocols,
+    lookahead,
+    select_every,
+    cosine_memory,
+)
 STUDIES = {module.__name__.removeprefix("studies."): module for module in MODULES}
 OPTIONS: dict[str, dict[str, Any]] = {
     "seeds": {"type": int, "default": 5, "metavar": "N"},
