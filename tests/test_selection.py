@@ -395,7 +395,7 @@ def test_strategies_are_listed():
         "tcm",
     }
     assert listed["badge"].needs == ("proba",)
-    assert listed["maxherding"].options == {"bandwidth": None}
+    assert listed["maxherding"].options == {"kernel": "rbf", "bandwidth": None}
 
 
 def test_a_name_is_given_once():

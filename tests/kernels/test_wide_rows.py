@@ -44,6 +44,14 @@ def test_ball_cover(given):
     check_ball_cover(X, *host(kernels.ball_cover(given, 60, radius)), radius)
 
 
+def test_deduplicate(given):
+    radius = clear_radius(X, 0.05)
+    first = reference.radius_groups(X, radius)
+    assert 1 < len(set(first)) < 60
+    groups, kept = host(kernels.deduplicate(given, radius))
+    np.testing.assert_array_equal(kept[groups], first)
+
+
 def test_purity_radius(given):
     found = kernels.purity_radius(given, np.arange(60) % 2, 0.5)
     np.testing.assert_allclose(found, reference.purity_radius(X, np.arange(60) % 2, 0.5), rtol=RTOL)
@@ -124,5 +132,6 @@ def test_recursive_least_squares(engine):
 
 def test_every_kernel_is_here():
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")} | {"constrained_kmeans"}
-    not_of_columns = {"Carried", "checked_matrix", "ntk_weights", "ntk_lookahead"}  # the last takes a kernel matrix
+    not_of_columns = {"Carried", "checked_matrix", "ntk_weights"}
+    not_of_columns |= {"ntk_lookahead", "mixture_entropies"}  # of a kernel matrix, and of rows of N C probabilities
     assert set(kernels.__all__) - tested == not_of_columns
