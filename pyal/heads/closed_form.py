@@ -69,6 +69,8 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ['dog']
     """
 
+    takes_in_rows = True  # a loop with start="warm" has new labels taken in by partial_fit, one update for each
+
     def __init__(
         self,
         solver: Literal["solve", "inv", "pinv", "ridge"] = "solve",

@@ -54,13 +54,15 @@ class EstimatorLearner:
 
     estimator: as given, never fitted; fitted: its clone, fitted to the labels; a constant (scikit-learn's
     DummyClassifier) where they are of one class, as most classifiers need two. of_pool: what an estimator with
-    `of_pool(X)` has found in the whole pool, once for all rounds; its `fit` is given it as pool=.
+    `of_pool(X)` has found in the whole pool, once for all rounds; its `fit` is given it as pool=. labels: by position,
+    what it was fitted to.
     """
 
     estimator: Any
     X: Matrix
     fitted: Any = None
     of_pool: dict[str, Any] = field(default_factory=dict)
+    labels: dict[int, Any] = field(default_factory=dict)
 
     @property
     def classes_(self) -> Any:
@@ -76,6 +78,16 @@ class EstimatorLearner:
         start: EstimatorLearner | None = None,
     ) -> EstimatorLearner:
         """As of every learner; what in the estimator is random and has no seed is given this one."""
+        before, self.labels = (
+            {} if start is None else start.labels,
+            dict(zip(positions.tolist(), labels.tolist(), strict=True)),
+        )
+        if start is not None and _takes_in_rows(start.fitted) and before.items() <= self.labels.items():
+            new = np.array([position not in before for position in positions.tolist()], bool)
+            self.fitted = copy.deepcopy(start.fitted)
+            if new.any():
+                self.fitted.partial_fit(_on_host(self.X.take(positions[new])), labels[new])
+            return self
         fresh = self._to_fit(set(labels.tolist()), start)
         seeds = dict.fromkeys(_unseeded(fresh), seed)
         if seeds:
@@ -95,7 +107,11 @@ class EstimatorLearner:
 
         if len(classes) < 2:
             return DummyClassifier(strategy="prior")
-        if start is None or set(as_numpy(start.classes_, "classes_").tolist()) != classes:
+        if (
+            start is None
+            or _takes_in_rows(self.estimator)
+            or set(as_numpy(start.classes_, "classes_").tolist()) != classes
+        ):
             return clone(self.estimator)
         again = copy.deepcopy(start.fitted)
         return again.set_params(**dict.fromkeys(_unseeded(self.estimator)), **{str(_warm_parameter(again)): True})
@@ -193,10 +209,17 @@ def check_goes_on(learner: Any) -> None:
     if not isinstance(learner, EstimatorLearner):
         if "start" not in inspect.signature(learner.fit).parameters:
             raise ValueError(f"start='warm' needs a learner whose fit takes start=; {thing} has no such argument")
+    elif _takes_in_rows(learner.estimator):
+        return
     elif _warm_parameter(learner.estimator) is None:
         raise ValueError(f"{rule}; {thing} has none")
     elif _ADDS_MEMBERS & set(_last_step(learner.estimator).get_params(deep=False)):
         raise ValueError(f"{rule} by which training goes on; by that of {thing} only members are added")
+
+
+def _takes_in_rows(estimator: Any) -> bool:
+    """Whether its partial_fit of new rows equals a fit of all, as that of `pyal.heads.ClosedFormSoftmax` does."""
+    return bool(getattr(estimator, "takes_in_rows", False))
 
 
 def _last_step(estimator: Any) -> Any:

@@ -50,8 +50,9 @@ class Loop:
     start: where the fit of a round begins. "fresh": a clone that is given the round's seed. "same": a clone that is
         given one seed in all rounds, which depends on random_state alone, so that initial weights are the same. "warm":
         the classifier of the last round goes on, by its own warm_start=True, or a clone where a class has come or gone;
-        a learner is given it as start=, if its fit has that argument. A classifier without a warm_start that trains on
-        is refused. With a workdir, a resumed loop makes the fits of all earlier rounds again before its first.
+        `pyal.heads.ClosedFormSoftmax` takes in what is new row by row, which equals a fit of all but for rounding; a
+        learner is given it as start=, if its fit has that argument. A classifier without a warm_start that trains on is
+        refused. With a workdir, a resumed loop makes the fits of all earlier rounds again before its first.
     random_state: None, an int, a Generator or a RandomState.
     device, n_jobs: as in `pyal.select`.
     workdir: a folder that keeps the loop, see below.
