@@ -84,7 +84,7 @@ def test_cosine_takes_rows_at_norm_1(engine, dtype):
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
-def test_a_long_chain_in_any_order(n_jobs):
+def test_a_long_chain_in_any_order_on_several_threads(n_jobs):
     """Rows that one link each connects, over all blocks, and a second chain that stays apart."""
     line = np.arange(4000.0)
     line[2000:] += 0.5
