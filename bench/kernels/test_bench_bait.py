@@ -25,6 +25,7 @@ def test_select_bait(versus: Callable[..., Any], pool: Pool, peer: Peer, n_jobs:
         return "equal picks"
 
     def ours() -> np.ndarray:
-        return pyal.select(X, strategy="bait", proba=p, batch_size=batch_size, n_jobs=n_jobs)
+        given = {"strategy": "bait", "metric": "euclidean", "ridge": 1.0}  # as the peers have it
+        return pyal.select(X, proba=p, batch_size=batch_size, n_jobs=n_jobs, **given)
 
     versus("select bait", f"{pool}, b={batch_size}", ours, peer, lambda: peer.call(X, p, batch_size), agree)
