@@ -201,8 +201,9 @@ def maxherding(
     """Picks the rows that raise the kernel coverage of the pool most.
 
     The coverage is the mean over all rows of X of their largest kernel value to a labelled or picked row, each times
-    its weight where weights are given. The kernel is one of r = distance / bandwidth, of the Euclidean distance. It goes
-    over all pairs of rows several times: the first 100 picks of 50,000 rows of 512 columns take 25 seconds on two cores.
+    its weight where weights are given. The kernel is one of r = distance / bandwidth, of the Euclidean distance. All
+    pairs of rows are gone through several times: the first 100 picks of 50,000 rows of 512 columns take 25 seconds on
+    two cores.
 
     kernel: "rbf" is exp(-r^2), without a factor 2, "laplace" exp(-r), "cauchy" 1 / (1 + r^2), "student_t"
         (1 + r^2 / beta)^(-(beta + 1) / 2) with beta = 0.5, and "top_hat" 1 where r < 1 and 0 elsewhere. With "top_hat"
