@@ -21,7 +21,7 @@ from pyal.arrays import (
     labeled_positions,
     n_jobs_checked,
     row_blocks,
-    vector,
+    weights_checked,
 )
 from pyal.kernels.matrices import METRICS, taken_with
 from pyal.rules import Rules, Upkeep, checked_rules
@@ -96,18 +96,17 @@ class Inputs:
             raise ValueError("class_balance goes by predicted class and needs proba=, which is missing")
         weights = None if self.weights is None else checked_weights(self.weights, n)
         return Pool(
-            taken_with(rows, metric),
-            known,
-            allowed,
-            labels,
-            proba,
-            features,
-            views,
-            rules,
-            weights,
-            None,
-            n_jobs,
-            metric,
+            X=taken_with(rows, metric),
+            labeled=known,
+            candidates=allowed,
+            y=labels,
+            proba=proba,
+            features=features,
+            views=views,
+            rules=rules,
+            weights=weights,
+            n_jobs=n_jobs,
+            metric=metric,
         )
 
     def why_no_candidates(self, pool: Pool) -> str:
@@ -247,10 +246,7 @@ def checked_views(views: Any, X: Matrix) -> tuple[Matrix, ...]:
 
 def checked_weights(weights: Any, n: int) -> NDArray[np.float64]:
     """(n,) float64 weights; ValueError or TypeError for those that are negative, infinite, NaN or all 0."""
-    found = vector(weights, n, "weights", "iufb", "float64")
-    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
-    if bad.size:
-        raise ValueError(f"weights must be finite and not negative; got {found[bad[0]]} at {first_few(bad)}")
+    found = weights_checked(weights, n)
     if not found.any():
         raise ValueError("weights must not be all 0")
     return found

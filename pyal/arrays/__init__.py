@@ -1,6 +1,6 @@
 """What comes in: matrices of any array library, labels with holes, ids, arguments; what is wrong is said by name."""
 
-from pyal.arrays.arguments import generator, n_jobs_checked, number, size, vector
+from pyal.arrays.arguments import generator, n_jobs_checked, number, size, vector, weights_checked
 from pyal.arrays.blocks import BLOCK_ELEMENTS, row_blocks
 from pyal.arrays.fingerprints import fingerprint
 from pyal.arrays.ids import distinct, positions_of
@@ -23,5 +23,6 @@ from pyal.arrays.positions import as_positions
 __all__ = [
     "BLOCK_ELEMENTS", "Matrix", "address", "as_matrix", "as_numpy", "as_positions", "cast", "distinct", "empty",
     "fingerprint", "first_few", "generator", "label_values", "labeled_positions", "n_jobs_checked", "number",
-    "on_device", "plain", "plain_labels", "positions_of", "row_blocks", "shape_checked", "size", "vector", "widened",
+    "on_device", "plain", "plain_labels", "positions_of", "row_blocks", "shape_checked", "size", "vector",
+    "weights_checked", "widened",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal.arrays.matrix import as_numpy
+from pyal.arrays.messages import first_few
 
 
 def n_jobs_checked(n_jobs: Any) -> int | None:
@@ -72,3 +73,12 @@ def vector(a: Any, n: int, name: str, kinds: str, dtype: str) -> NDArray[Any]:
     if array.dtype.kind == "u" and array.size and array.max() >= 2**63:
         raise ValueError(f"{name} must hold integers below 2**63; got {array.max()}")
     return np.ascontiguousarray(array, dtype)
+
+
+def weights_checked(weights: Any, n: int) -> NDArray[np.float64]:
+    """(n,) float64 weights; ValueError or TypeError for those that are negative, infinite or NaN."""
+    found = vector(weights, n, "weights", "iufb", "float64")
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if bad.size:
+        raise ValueError(f"weights must be finite and not negative; got {found[bad[0]]} at {first_few(bad)}")
+    return found

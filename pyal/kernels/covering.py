@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import as_numpy, as_positions, empty, first_few, number, on_device, size, vector
+from pyal.arrays import as_numpy, as_positions, empty, number, on_device, size, weights_checked
 from pyal.kernels.launcher import launch
 from pyal.kernels.matrices import Greedy, greedy, subset, value_dtype
 
@@ -202,10 +202,7 @@ def herding(
         raise ValueError(f"kernel must be one of {', '.join(_KERNELS)}; got {kernel!r}")
     options: tuple[Any, ...] = (kernel, number(bandwidth, "bandwidth"))
     if weights is not None:
-        weights = vector(weights, X.n, "weights", "iufb", "float64")
-        bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-        if bad.size:
-            raise ValueError(f"weights must be finite and not negative; got {weights[bad[0]]} at {first_few(bad)}")
+        weights = weights_checked(weights, X.n)
         largest = float(weights.max())
         weights = weights / largest if largest > 0 else weights
         options += (weights.tobytes(),)

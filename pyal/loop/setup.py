@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,7 +45,7 @@ class Setup:
     """What a loop is given, all of it checked; made by `checked_setup`.
 
     X: the rows as given, which the learner sees.
-    seen: the rows that strategies see, by metric: one entry for each that a stage takes.
+    seen: the rows that strategies see, by metric: one entry for each that a stage takes. views_seen: the views, alike.
     allowed: (N,) True where a row may be picked at all.
     X_path, test_path: the files that the rows were read from, or None.
 
@@ -65,6 +65,7 @@ class Setup:
     test: HeldOut | Callable[[Any], Any] | None = None
     ids: list[Any] | None = None
     views: tuple[Matrix, ...] = ()
+    views_seen: Mapping[str, tuple[Matrix, ...]] = field(default_factory=dict)
     rules: Rules | None = None
     weights: NDArray[np.float64] | None = None
     start: str = "fresh"
@@ -74,11 +75,6 @@ class Setup:
     X_path: str | None = None
     test_path: str | None = None
     views_path: tuple[str | None, ...] = ()
-
-    @cached_property
-    def views_seen(self) -> dict[str, tuple[Matrix, ...]]:
-        """The views as strategies see them, by metric."""
-        return {metric: tuple(_with_norms(taken_with(view, metric)) for view in self.views) for metric in self.seen}
 
     @cached_property
     def drawn_from(self) -> Subset | None:
@@ -200,6 +196,7 @@ def checked_setup(
     first = None if initial is None else strategy_schedule(initial, {})[0]
     made = {} if seen is None else seen
     wanted = {stage.metric(metric) for stage in (*stages, *([] if first is None else [first]))}
+    copies = () if views is None else checked_views(views, rows)
     return Setup(
         X=rows,
         seen={one: made.get(one) or _with_norms(taken_with(rows, one)) for one in sorted(wanted)},
@@ -213,7 +210,8 @@ def checked_setup(
         classes=None if classes is None else distinct(classes, "classes"),
         test=_test(test, rows),
         ids=None if ids is None else _ids(ids, rows.n),
-        views=() if views is None else checked_views(views, rows),
+        views=copies,
+        views_seen={one: tuple(_with_norms(taken_with(view, one)) for view in copies) for one in sorted(wanted)},
         rules=checked_rules(groups, max_per_group, min_distance, class_balance, rows.n),
         weights=None if weights is None else checked_weights(weights, rows.n),
         start=_start(start),

@@ -12,6 +12,7 @@ from pyal import kernels
 from pyal.arrays import as_numpy
 from pyal.pool import Pool
 from pyal.strategies.label_columns import class_columns
+from pyal.strategies.scores import two_largest
 
 TEMPERATURES = np.arange(10, 200) / 10  # 1.0 to 19.9
 BINS = 15
@@ -60,8 +61,8 @@ def uncertainties(pool: Pool, uncertainty: str, temperature: float | None) -> ND
         if uncertainty == "entropy":
             weights[part] = kernels.mixture_entropies(p, n_jobs=pool.n_jobs)
             continue
-        two = np.partition(p, -2, axis=1)[:, -2:]
-        weights[part] = 1 - two[:, 1] + (two[:, 0] if uncertainty == "margin" else 0)
+        most, second = two_largest(p)
+        weights[part] = 1 - most + (second if uncertainty == "margin" else 0)
     return np.maximum(weights, 0)  # a sum of probabilities may round to more than 1
 
 

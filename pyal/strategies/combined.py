@@ -18,7 +18,7 @@ from pyal.strategies.clusters import typiclust
 from pyal.strategies.distances import DEFAULT_CLASSES
 from pyal.strategies.label_columns import class_columns
 from pyal.strategies.registry import Strategy, strategy
-from pyal.strategies.scores import largest
+from pyal.strategies.scores import largest, two_largest
 from pyal.strategies.uncertainty import margin, mean_proba
 
 LABELS_A_CLASS = 20  # before TCM goes over to margins
@@ -140,7 +140,7 @@ def direct(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[
         chosen: NDArray[np.int64] = rng.choice(pool.candidates, batch_size, replace=False)
         return chosen
     p, columns = mean_proba(pool), class_columns(pool)
-    two = np.partition(p, -2, axis=1)[:, -2:]
+    two = two_largest(p)
     labels = np.bincount(columns, minlength=p.shape[1])
     first_in_turn = np.argsort(labels, kind="stable")[:batch_size]
     turns = [_around_threshold(pool, scores_of(p, two, int(k)), columns == k, batch_size) for k in first_in_turn]
@@ -219,9 +219,11 @@ def _around_threshold(
     return iter(pool.candidates[rows].tolist())
 
 
-def scores_of(p: NDArray[np.float64], two: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """p_k - the largest other probability, of which `two` holds the two largest of each row, ascending."""
-    return np.asarray(p[:, k] - np.where(p[:, k] < two[:, 1], two[:, 1], two[:, 0]))
+def scores_of(
+    p: NDArray[np.float64], two: tuple[NDArray[np.float64], NDArray[np.float64]], k: int
+) -> NDArray[np.float64]:
+    """p_k - the largest other probability, of which `two` holds the two largest of each row."""
+    return np.asarray(p[:, k] - np.where(p[:, k] < two[0], *two))
 
 
 def best_threshold(scores: NDArray[np.float64], is_class: NDArray[np.bool_]) -> float:

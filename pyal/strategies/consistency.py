@@ -20,7 +20,7 @@ from pyal.pool import Pool, as_they_are
 from pyal.strategies.centroids import representatives
 from pyal.strategies.linear_head import fitted_head, host_blocks, linear_map, predicted_classes
 from pyal.strategies.registry import strategy
-from pyal.strategies.scores import largest, score_strategy
+from pyal.strategies.scores import largest, score_strategy, two_largest
 
 _FEW = 25  # times the batch: below, DropQuery lowers its bar
 
@@ -76,8 +76,8 @@ def diff2aug_kmeans(
         raise ValueError(f"uncertainty must be 'margin' or 'least_confidence'; got {uncertainty!r}")
 
     def score(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        two = np.partition(p, -2, axis=-1)[..., -2:] if p.shape[-1] > 1 else np.concatenate([0 * p, p], axis=-1)
-        each = two[..., 0] - two[..., 1] if uncertainty == "margin" else 1 - two[..., 1]
+        most, second = two_largest(p if p.shape[-1] > 1 else np.concatenate([0 * p, p], axis=-1))
+        each = second - most if uncertainty == "margin" else 1 - most
         return np.asarray(each.mean(axis=0))
 
     k = min(size(n_clusters, "n_clusters", 1), pool.n)

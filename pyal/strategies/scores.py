@@ -66,3 +66,9 @@ def drawn(pool: Pool, batch_size: int, log_values: NDArray[np.float64], rng: np.
     noisy = np.full(pool.n, -np.inf)
     noisy[pool.candidates] = log_values[pool.candidates] + rng.gumbel(size=len(pool.candidates))
     return best(pool, batch_size, noisy)
+
+
+def two_largest(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(the largest, the second largest) over the last axis, of two columns or more."""
+    two = np.partition(p, -2, axis=-1)
+    return two[..., -1], two[..., -2]

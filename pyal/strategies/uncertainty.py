@@ -14,7 +14,7 @@ from pyal import kernels
 from pyal.arrays import row_blocks
 from pyal.pool import Pool
 from pyal.strategies.registry import strategy
-from pyal.strategies.scores import score_strategy
+from pyal.strategies.scores import score_strategy, two_largest
 
 
 @score_strategy("least_confidence", needs=("proba",), citation="Lewis & Gale 1994, arXiv:cmp-lg/9407020")
@@ -40,8 +40,8 @@ def margin(pool: Pool, *, aggregate: str = "probs") -> NDArray[np.float64]:
     """
 
     def metric(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        two = np.partition(p, -2, axis=-1)[..., -2:]
-        return np.asarray(two[..., 0] - two[..., 1])
+        most, second = two_largest(p)
+        return np.asarray(second - most)
 
     return _scores(pool, aggregate, metric)
 
@@ -76,8 +76,8 @@ def falcun(pool: Pool, batch_size: int, *, rng: np.random.Generator, gamma: floa
     if not 0 < gamma < np.inf:
         raise ValueError(f"gamma must be a positive power; got {gamma!r}")
     p = mean_proba(pool)
-    two = np.partition(p, -2, axis=-1)[:, -2:]
-    d = 1 - (two[:, 1] - two[:, 0])
+    most, second = two_largest(p)
+    d = 1 - (most - second)
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
         left = candidates.copy()
