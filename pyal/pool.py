@@ -142,6 +142,12 @@ class Pool:
     classes: how many classes the loop that asks was told of, None in a single call or where it was not.
     carried: what strategies keep from one round of a loop for the next, each under its own name. No pick depends on it:
         a loop that is resumed starts with nothing in it. None in a single call.
+    head: the description of the classifier of the loop that asks (pyal.loop.learner), None where there is none.
+    classify: rows -> (m, C) probabilities of the round's classifier for rows that need not be in the pool, a column for
+        each of proba. None in a single call, and for a learner that is asked by position.
+    validation: what the round's classifier is worth on held-out rows (pyal.loop.validation), None where a loop was
+        given none.
+    answers: (N,) the labels of all rows, which a simulation has and nobody else.
     """
 
     X: Matrix
@@ -159,6 +165,10 @@ class Pool:
     first_batch: int | None = None
     classes: int | None = None
     carried: dict[str, Any] | None = None
+    head: Mapping[str, Any] | None = None
+    classify: Callable[[Matrix], NDArray[Any]] | None = None
+    validation: Any = None
+    answers: NDArray[Any] | None = None
 
     @property
     def n(self) -> int:

@@ -21,6 +21,7 @@ COMMANDS = {
     "import": ("import_labels", "Read labels from a labelling tool; writes id,position,label,status as CSV."),
     "simulate": ("simulate", "Run strategies against random on labels that are known; prints a summary."),
     "plot": ("plot", "Draw the learning curves of a simulation and its gain over random."),
+    "surrogate": ("surrogate", "Collect what labels bring, fit a model that predicts it, evaluate it."),
     "strategies": ("strategies", "List the strategies, or explain one of them: how it works, its options, its source."),
     "doctor": ("doctor", "Print what pyal runs on here."),
     "demo": ("demo", "Compare strategies on scikit-learn's digits: a table and a plot, under a minute."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -86,7 +86,7 @@ class EstimatorLearner:
             new = np.array([position not in before for position in positions.tolist()], bool)
             self.fitted = copy.deepcopy(start.fitted)
             if new.any():
-                self.fitted.partial_fit(_on_host(self.X.take(positions[new])), labels[new])
+                self.fitted.partial_fit(on_host(self.X.take(positions[new])), labels[new])
             return self
         fresh = self._to_fit(set(labels.tolist()), start)
         seeds = dict.fromkeys(_unseeded(fresh), seed)
@@ -95,9 +95,9 @@ class EstimatorLearner:
         whole = {}
         if callable(getattr(fresh, "of_pool", None)):
             if "pool" not in self.of_pool:
-                self.of_pool["pool"] = self.estimator.of_pool(_on_host(self.X))
+                self.of_pool["pool"] = self.estimator.of_pool(on_host(self.X))
             whole = {"pool": self.of_pool["pool"]}
-        self.fitted = fresh.fit(_on_host(self.X.take(positions)), labels, **whole)
+        self.fitted = fresh.fit(on_host(self.X.take(positions)), labels, **whole)
         return self
 
     def _to_fit(self, classes: set[Any], start: EstimatorLearner | None) -> Any:
@@ -118,18 +118,25 @@ class EstimatorLearner:
 
     def predict_proba(self, positions: NDArray[np.int64]) -> NDArray[np.floating]:
         """(m, C); TypeError where the estimator has none, ValueError where its columns are not its classes."""
+        return self._proba(self._blocks(positions), len(positions))
+
+    def proba_of_rows(self, X: Matrix) -> NDArray[np.floating]:
+        """The same of rows that are not in the pool."""
+        return self._proba(((part, on_host(X.part(part))) for part in row_blocks(X.n, X.d, _BLOCKS)), X.n)
+
+    def _proba(self, blocks: Iterable[tuple[slice, NDArray[Any]]], count: int) -> NDArray[np.floating]:
         if not callable(getattr(self.fitted, "predict_proba", None)):
             raise TypeError(f"estimator must have predict_proba, which the strategy needs; {self.fitted!r} has none")
         n_classes = len(self.classes_)
         out: NDArray[np.floating] | None = None
-        for part, block in self._blocks(positions):
+        for part, block in blocks:
             proba = as_numpy(self.fitted.predict_proba(block), "predict_proba")
             if proba.shape != (len(block), n_classes):
                 raise ValueError(
                     f"predict_proba must give {(len(block), n_classes)}, rows x classes; got {proba.shape}"
                 )
             if out is None:
-                out = np.empty((len(positions), n_classes), np.float32 if proba.dtype == np.float32 else np.float64)
+                out = np.empty((count, n_classes), np.float32 if proba.dtype == np.float32 else np.float64)
             out[part] = proba
         assert out is not None
         return out
@@ -153,7 +160,7 @@ class EstimatorLearner:
     def predict_rows(self, X: Matrix) -> NDArray[Any]:
         """(m,) labels predicted for rows that are not in the pool."""
         parts = row_blocks(X.n, X.d, _BLOCKS)
-        return np.concatenate([as_numpy(self.fitted.predict(_on_host(X.part(part))), "predict") for part in parts])
+        return np.concatenate([as_numpy(self.fitted.predict(on_host(X.part(part))), "predict") for part in parts])
 
     def _blocks(self, positions: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Slices of the positions and their rows; adjoining rows are not copied."""
@@ -161,7 +168,7 @@ class EstimatorLearner:
             wanted = positions[part]
             begin, end = int(wanted[0]), int(wanted[-1]) + 1
             adjoin = end - begin == len(wanted) and bool((np.diff(wanted) == 1).all())
-            yield part, _on_host(self.X.part(slice(begin, end)) if adjoin else self.X.take(wanted))
+            yield part, on_host(self.X.part(slice(begin, end)) if adjoin else self.X.take(wanted))
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,6 +281,11 @@ def probabilities(learner: Any, n: int, classes: Sequence[Any], *, passes: int |
         proba = as_numpy(learner.predict_proba(np.arange(n)), "predict_proba")
     else:
         raise TypeError(f"estimator must have predict_proba, which the strategy needs; {learner!r} has none")
+    return in_columns(proba, learner, classes, n)
+
+
+def in_columns(proba: NDArray[Any], learner: Any, classes: Sequence[Any], n: int) -> NDArray[Any]:
+    """What a learner has predicted for n rows, checked, with a column per class in the order given."""
     known = np.asarray(as_numpy(learner.classes_, "classes_")).tolist()
     if proba.ndim not in (2, 3) or proba.shape[-1] != len(known):
         raise ValueError(f"predict_proba must have a column for each of {len(known)} classes_; got {proba.shape}")
@@ -374,7 +386,7 @@ def _plain(value: Any) -> Any:
     return {"repr": text if " at 0x" not in text else import_path(value if callable(value) else type(value))}
 
 
-def _on_host(X: Matrix) -> NDArray[Any]:
+def on_host(X: Matrix) -> NDArray[Any]:
     """In a type that classifiers take."""
     array = np.asarray(as_numpy(X, "X"))
     return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -14,7 +14,7 @@ from pyal.arrays import first_few, label_values, labeled_positions, plain_labels
 from pyal.loop.history import Record, State, fits, replay
 from pyal.loop.journal import Journal, Mark, create_journal, open_journal, refuse_existing
 from pyal.loop.learner import HeldOut, model
-from pyal.loop.round import Rounds
+from pyal.loop.round import Observer, Rounds
 from pyal.loop.setup import Setup, checked_setup, setup_from_record
 
 
@@ -37,6 +37,9 @@ class Loop:
         sorted.
     test: (X_test, y_test), for accuracy and balanced accuracy of a classifier in every round; or a callable of the
         fitted estimator or learner that returns a number or a dict of numbers.
+    validation: (X_validation, y_validation), held-out rows that a strategy may go by, as "surrogate" does, so that they
+        are no test. What the round's classifier is worth on them is in the history, as validation_accuracy and
+        validation_loss: the mean cross-entropy in nats, as `pyal.metrics.cross_entropy` has it.
     metric: "euclidean" or "cosine", for the strategies. None: for each as its source does. A stage of a schedule may
         have its own, as "metric" among its options.
     candidates: positions or a boolean mask of what may be picked at all.
@@ -88,6 +91,7 @@ class Loop:
         ids: Any = None,
         classes: Any = None,
         test: Any = None,
+        validation: Any = None,
         metric: str | None = None,
         candidates: Any = None,
         subset: int | str | None = None,
@@ -116,6 +120,7 @@ class Loop:
             ids=ids,
             classes=classes,
             test=test,
+            validation=validation,
             metric=metric,
             candidates=candidates,
             subset=subset,
@@ -141,15 +146,18 @@ class Loop:
             self._now = replay(known), Mark()
 
     @classmethod
-    def of(cls, setup: Setup) -> Loop:
-        """A loop in memory, of what was checked before (pyal.loop.setup); nothing in it is looked at again."""
+    def of(cls, setup: Setup, observe: Observer | None = None) -> Loop:
+        """A loop in memory, of what was checked before (pyal.loop.setup); nothing in it is looked at again.
+
+        observe: is shown the pool and the batch of every round.
+        """
         loop = cls.__new__(cls)
-        loop._begin(setup)
+        loop._begin(setup, observe)
         return loop
 
-    def _begin(self, setup: Setup) -> None:
+    def _begin(self, setup: Setup, observe: Observer | None = None) -> None:
         self._setup = setup
-        self._rounds = Rounds(setup)
+        self._rounds = Rounds(setup, observe)
         self._position_of = {} if setup.ids is None else {name: i for i, name in enumerate(setup.ids)}
         self._journal = None
         self._now = State(), Mark()  # assigned as one: an interruption leaves both as they were
@@ -162,6 +170,7 @@ class Loop:
         X: Any = None,
         estimator: Any = None,
         test: Any = None,
+        validation: Any = None,
         views: Any = None,
         device: Any = None,
         n_jobs: int | None = None,
@@ -171,8 +180,8 @@ class Loop:
         It picks what a loop would pick that was never interrupted.
 
         workdir: the folder.
-        X, estimator, test, views: to be passed again where they were given as arrays, or cannot be made from an import
-            path and plain parameters.
+        X, estimator, test, validation, views: to be passed again where they were given as arrays, or cannot be made
+            from an import path and plain parameters.
         device, n_jobs: others than before. None: as before.
 
         Raises FileNotFoundError where there is no loop, and BlockingIOError where another process has it. Raises
@@ -182,7 +191,7 @@ class Loop:
         """
         journal, mark, records = open_journal(os.path.abspath(workdir))
         try:
-            given = {"X": X, "estimator": estimator, "test": test, "views": views}
+            given = {"X": X, "estimator": estimator, "test": test, "validation": validation, "views": views}
             given |= {"device": device, "n_jobs": n_jobs}
             loop = cls.of(setup_from_record(records[0], **given))
             loop._now = replay(records), mark

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.arrays import Matrix
 from pyal.loop.history import State
-from pyal.loop.learner import activations, fitted, measured, probabilities
+from pyal.loop.learner import EstimatorLearner, activations, fitted, in_columns, measured, probabilities
 from pyal.loop.schedule import Stage, in_force
 from pyal.loop.setup import Setup
+from pyal.loop.validation import Validation
 from pyal.pool import Pool
 from pyal.rules import away_from
 from pyal.selection import pick
+
+Observer = Callable[[Pool, NDArray[np.int64]], None]
 
 
 @dataclass(eq=False)
@@ -29,6 +33,7 @@ class Fit:
     learner: Any
     metrics: dict[str, float]
     seconds: dict[str, float]
+    validation: Validation | None = None
 
 
 @dataclass(eq=False)
@@ -37,10 +42,12 @@ class Rounds:
 
     None of that changes a batch, and a loop that is resumed starts without it; but with start="warm" fits go on from
     each other. before: then the learner as the round before this one fitted it. behind: the rounds and labels of the
-    fits that a resumed loop makes again, in order, before its first.
+    fits that a resumed loop makes again, in order, before its first. observe: is shown what a batch was picked from,
+    and the batch.
     """
 
     setup: Setup
+    observe: Observer | None = None
     fit: Fit | None = None
     carried: dict[str, Any] = field(default_factory=dict)
     before: Any = None
@@ -57,8 +64,10 @@ class Rounds:
         own = by_model or (not isinstance(stage.strategy, str) and state.n_classes > 1)  # what the strategy looks at
         balanced = rules is not None and rules.class_balance
         for_subset = state.n_classes > 1 and bool({"proba", "features"} & set(self._subset_needs(state)))
-        with_model = own or balanced or for_subset
-        fit = self._fitted(state) if with_model or setup.test is not None else None
+        observed = state.n_classes > 1 and self.observe is not None
+        with_model = own or balanced or for_subset or observed
+        judged = setup.test is not None or setup.validation is not None
+        fit = self._fitted(state) if with_model or judged else None
         seconds = {} if fit is None else dict(fit.seconds)
         proba = features = None
         if fit is not None and with_model:
@@ -86,14 +95,20 @@ class Rounds:
             first_batch=setup.batch_sizes[0].batch_size,
             classes=None if setup.classes is None else len(setup.classes),
             carried=self.carried,
+            head=self.setup.head,
+            classify=None if proba is None else self._classifier(fit, state),
+            validation=None if fit is None or proba is None else fit.validation,
+            answers=setup.answers,
         )
         batch = self._picked(pool, stage, own, state, batch_size, subset_rng, select_rng)
         seconds["select"] = time.perf_counter() - started
+        if self.observe is not None:
+            self.observe(pool, batch)
         return self._record(state, fit, seconds, stage.name, batch.tolist())
 
     def evaluated(self, state: State) -> dict[str, Any]:
         """The record of the round that follows `state` before its batch is asked: metrics only."""
-        if self.setup.test is None:
+        if self.setup.test is None and self.setup.validation is None:
             raise ValueError("evaluate() needs test=, which is missing")
         fit = self._fitted(state)
         if fit is None:
@@ -152,12 +167,36 @@ class Rounds:
                 started = time.perf_counter()
                 metrics = measured(learner, setup.test)
                 seconds["evaluate"] = time.perf_counter() - started
-            self.fit = Fit(labels, state.round, learner, metrics, seconds)
+            validation = self._validated(learner, labels, state.round)
+            if validation is not None:
+                metrics |= {"validation_accuracy": validation.accuracy, "validation_loss": validation.loss}
+            self.fit = Fit(labels, state.round, learner, metrics, seconds, validation)
         return self.fit
 
-    def _trained(self, labels: Mapping[int, Any], round_: int) -> Any:
-        """The learner fitted to these labels as in this round."""
-        setup, start = self.setup, {"start": self.before} if self.setup.start == "warm" else {}
+    def _validated(self, learner: Any, labels: Mapping[int, Any], round_: int) -> Validation | None:
+        """What the learner of this round is worth on the held-out rows for validation, where there are any."""
+        held_out = self.setup.validation
+        if held_out is None:
+            return None
+        start = {"start": learner} if self.setup.start == "warm" else None
+
+        def refit(position: int, label: Any) -> Any:
+            return self._trained({**labels, position: label}, round_, start)
+
+        return Validation.of(held_out, learner, refit)
+
+    def _classifier(self, fit: Fit | None, state: State) -> Callable[[Matrix], NDArray[Any]] | None:
+        """What gives the probabilities that this round's classifier has for other rows."""
+        if fit is None or not isinstance(fit.learner, EstimatorLearner):
+            return None
+        learner, classes = fit.learner, self._known_classes(state)
+        return lambda rows: in_columns(learner.proba_of_rows(rows), learner, classes, rows.n)
+
+    def _trained(self, labels: Mapping[int, Any], round_: int, start: dict[str, Any] | None = None) -> Any:
+        """The learner fitted to these labels as in this round; start: what to go on from, not the last round's."""
+        setup = self.setup
+        if start is None:
+            start = {"start": self.before} if setup.start == "warm" else {}
         seed = int(_generators(setup.seed, 0 if setup.start == "same" else round_)[1].integers(2**32))
         positions = np.array(sorted(labels), np.int64)
         known = [labels[p] for p in positions.tolist()]
@@ -198,7 +237,14 @@ class Rounds:
         seen = pool
         if not own and pool.proba is not None:
             balanced = pool.rules is not None and pool.rules.class_balance
-            seen = replace(pool, proba=None, features=None, balanced_by=pool.predicted if balanced else None)
+            seen = replace(
+                pool,
+                proba=None,
+                features=None,
+                classify=None,
+                validation=None,
+                balanced_by=pool.predicted if balanced else None,
+            )
         subset = self.setup.drawn_from
         if subset is None:
             return pick(seen, stage.strategy, batch_size, rng=select_rng, options=stage.options)

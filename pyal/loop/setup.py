@@ -47,7 +47,8 @@ class Setup:
     X: the rows as given, which the learner sees.
     seen: the rows that strategies see, by metric: one entry for each that a stage takes. views_seen: the views, alike.
     allowed: (N,) True where a row may be picked at all.
-    X_path, test_path: the files that the rows were read from, or None.
+    answers: (N,) the labels of all rows, in a simulation.
+    X_path, test_path, validation_path: the files that the rows were read from, or None.
 
     All else is as in `pyal.Loop`.
     """
@@ -63,6 +64,8 @@ class Setup:
     subset: int | str | None = None
     classes: list[Any] | None = None
     test: HeldOut | Callable[[Any], Any] | None = None
+    validation: HeldOut | None = None
+    answers: NDArray[Any] | None = None
     ids: list[Any] | None = None
     views: tuple[Matrix, ...] = ()
     views_seen: Mapping[str, tuple[Matrix, ...]] = field(default_factory=dict)
@@ -74,12 +77,18 @@ class Setup:
     n_jobs: int | None = None
     X_path: str | None = None
     test_path: str | None = None
+    validation_path: str | None = None
     views_path: tuple[str | None, ...] = ()
 
     @cached_property
     def drawn_from(self) -> Subset | None:
         """What its subset says."""
         return None if self.subset is None else subset_of(self.subset)
+
+    @cached_property
+    def head(self) -> dict[str, Any] | None:
+        """What the learner is, in words."""
+        return description(self.learner)
 
     def rules_for(self, n_classes: int) -> Rules | None:
         """The rules of a round in which labels of so many classes are known: none is predicted with fewer than two."""
@@ -98,6 +107,8 @@ class Setup:
             raise ValueError("test needs estimator=, which is missing")
         if isinstance(self.test, HeldOut) and not isinstance(self.learner, EstimatorLearner):
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
+        if self.validation is not None and not isinstance(self.learner, EstimatorLearner):
+            raise TypeError("validation needs a scikit-learn classifier as estimator=: no learner knows X_validation")
         if self.start != "fresh" and self.learner is None:
             raise ValueError(f"start={self.start!r} needs estimator=, which is missing")
         if self.start == "warm":
@@ -122,7 +133,7 @@ class Setup:
 
         tested: dict[str, Any] | None = None
         if isinstance(self.test, HeldOut):
-            tested = {**fingerprint(self.test.X), "path": self.test_path, "y": self.test.y.tolist()}
+            tested = _held_out_record(self.test, self.test_path)
         elif self.test is not None:
             tested = {"callable": import_path(self.test)}
         return {
@@ -136,6 +147,11 @@ class Setup:
             "initial": None if self.initial is None else _stage_record(self.initial)[0],
             "candidates": None if self.allowed is None else np.flatnonzero(self.allowed).tolist(),
             "test": tested,
+            **(
+                {}
+                if self.validation is None
+                else {"validation": _held_out_record(self.validation, self.validation_path)}
+            ),
             "views": [
                 {**fingerprint(view), "path": path} for view, path in zip(self.views, self.views_path, strict=True)
             ],
@@ -144,6 +160,10 @@ class Setup:
             "random_state": self.seed,
             **{name: getattr(self, name) for name in _AS_THEY_ARE},
         }
+
+
+def _held_out_record(held_out: HeldOut, path: str | None) -> dict[str, Any]:
+    return {**fingerprint(held_out.X), "path": path, "y": held_out.y.tolist()}
 
 
 STARTS = ("fresh", "same", "warm")
@@ -169,6 +189,7 @@ def checked_setup(
     ids: Any = None,
     classes: Any = None,
     test: Any = None,
+    validation: Any = None,
     metric: Any = None,
     candidates: Any = None,
     subset: Any = None,
@@ -209,6 +230,7 @@ def checked_setup(
         subset=_subset(subset),
         classes=None if classes is None else distinct(classes, "classes"),
         test=_test(test, rows),
+        validation=_validation(validation, rows),
         ids=None if ids is None else _ids(ids, rows.n),
         views=copies,
         views_seen={one: tuple(_with_norms(taken_with(view, one)) for view in copies) for one in sorted(wanted)},
@@ -220,6 +242,7 @@ def checked_setup(
         n_jobs=n_jobs_checked(n_jobs),
         X_path=_path(X),
         test_path=_path(test[0]) if isinstance(test, (tuple, list)) else None,
+        validation_path=_path(validation[0]) if isinstance(validation, (tuple, list)) else None,
         views_path=() if views is None else tuple(_path(view) for view in views),
     )
 
@@ -230,7 +253,15 @@ def _with_norms(rows: Matrix) -> Matrix:
 
 
 def setup_from_record(
-    kept: Mapping[str, Any], *, X: Any, estimator: Any, test: Any, views: Any, device: Any, n_jobs: int | None
+    kept: Mapping[str, Any],
+    *,
+    X: Any,
+    estimator: Any,
+    test: Any,
+    validation: Any,
+    views: Any,
+    device: Any,
+    n_jobs: int | None,
 ) -> Setup:
     """The Setup that a journal's first record was made from; what is not None stands for what is not found again.
 
@@ -243,6 +274,9 @@ def setup_from_record(
     if test is None and tested is not None:
         test = _callable(tested["callable"], "test") if "callable" in tested else None
         test = (_found(tested["path"], "X_test", "test"), tested["y"]) if test is None else test
+    checked = kept.get("validation")
+    if validation is None and checked is not None:
+        validation = (_found(checked["path"], "X_validation", "validation"), checked["y"])
     seen = kept.get("views", [])  # of a journal that was begun before there were any, none
     if views is None and seen:
         views = [_found(view["path"], f"views[{v}]", "views") for v, view in enumerate(seen)]
@@ -254,6 +288,7 @@ def setup_from_record(
         [(_strategy(kept_strategy), until, options) for kept_strategy, until, options in kept["strategy"]],
         options={},
         test=test,
+        validation=validation,
         initial=None if kept["initial"] is None else _strategy(kept["initial"]),
         views=views,
         weights=kept.get("weights"),
@@ -271,8 +306,9 @@ def _check_same(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             f"views is not what this loop started with: {len(kept.get('views', []))} views, not {len(views)}"
         )
     told = {**kept, **{f"views[{v}]": view for v, view in enumerate(kept.get("views", []))}}
-    for name, found in [*((name, now[name]) for name in ("X", "test", "estimator")), *views]:
-        before, after = told[name] or {}, found or {}
+    parts = ("X", "test", "validation", "estimator")
+    for name, found in [*((name, now.get(name)) for name in parts), *views]:
+        before, after = told.get(name) or {}, found or {}
         for key in (*before, *(key for key in after if key not in before)):
             if key != "path" and not _same(before.get(key), after.get(key)):
                 raise ValueError(f"{name} is not what this loop started with: {_difference(key, before, after)}")
@@ -375,12 +411,24 @@ def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
         raise TypeError(
             f"test must be (X_test, y_test) or a callable of the fitted estimator; got {type(test).__name__}"
         )
-    rows = kernels.checked_matrix(test[0], "X_test")
+    return _held_out(test, X, "test")
+
+
+def _validation(validation: Any, X: Matrix) -> HeldOut | None:
+    if validation is None or isinstance(validation, HeldOut):
+        return validation
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError(f"validation must be (X_validation, y_validation); got {type(validation).__name__}")
+    return _held_out(validation, X, "validation")
+
+
+def _held_out(pair: Any, X: Matrix, name: str) -> HeldOut:
+    rows = kernels.checked_matrix(pair[0], f"X_{name}")
     if rows.d != X.d:
-        raise ValueError(f"X_test must have as many columns as X, {X.d}; got {rows.d}")
-    labels = plain_labels(test[1], rows.n, "y_test", "row of X_test")
+        raise ValueError(f"X_{name} must have as many columns as X, {X.d}; got {rows.d}")
+    labels = plain_labels(pair[1], rows.n, f"y_{name}", f"row of X_{name}")
     if None in labels:
-        raise ValueError(f"y_test must have no holes; it has one in row {labels.index(None)}")
+        raise ValueError(f"y_{name} must have no holes; it has one in row {labels.index(None)}")
     return HeldOut(rows, np.asarray(labels))
 
 

@@ -1,4 +1,6 @@
-"""The configuration file of pyal simulate: TOML, or JSON with the same keys. Paths are relative to the file's folder.
+"""The configuration files of pyal simulate and of pyal surrogate collect: TOML, or JSON with the same keys.
+
+Paths are relative to the file's folder. Of pyal simulate:
 
     seeds = 5                                  # or a list; this and what follows, but data: as in pyal.simulate
     initial = 20
@@ -12,6 +14,7 @@
     X_test = "test.npy"
     y_test = "test_labels.npy"
     # groups = "patients.npy", weights = "weights.npy", views = ["flipped.npy", "sharpened.npy"]
+    # X_validation = "held_out.npy", y_validation = "held_out_labels.npy"
 
     [estimator]
     class = "sklearn.linear_model.LogisticRegression"   # where Python imports it from
@@ -22,6 +25,9 @@
     metric = "cosine"
     [strategies."first typical"]
     strategy = [["typiclust", 50], ["margin"]]          # a schedule: until how many labels, then to the end
+
+pyal surrogate collect labels one row a round: it takes no batch_sizes, no test and no rules, needs the validation data,
+and knows counterfactuals, every, relative_to and name besides, as in pyal.surrogate.collect.
 
 TOML is read by Python 3.11 and later, or where the package tomli is installed.
 """
@@ -41,28 +47,53 @@ from numpy.typing import NDArray
 
 DATA = ("X", "y", "X_test", "y_test")
 NEEDED = ("data", "estimator", "strategies")
-ALSO = ("groups", "weights", "views")
+VALIDATION = ("X_validation", "y_validation")
+ALSO = ("groups", "weights", "views", *VALIDATION)
 KEYS = (
     *NEEDED,
     *("seeds", "batch_sizes", "budget", "initial", "subset", "metric", "max_per_group", "min_distance"),
     *("class_balance", "start", "device", "n_jobs", "workdir"),
 )
+OF_COLLECT = (
+    *("data", "estimator"),
+    *("strategies", "seeds", "budget", "initial", "subset", "counterfactuals", "every", "relative_to", "start"),
+    *("metric", "name", "n_jobs", "workdir"),
+)
 
 
 def read(path: str) -> dict[str, Any]:
     """The arguments of `pyal.simulate` that a file stands for; ValueError, TypeError or OSError for what is wrong."""
+    found = _read(path, (KEYS, NEEDED), ((*DATA, *ALSO), DATA))
+    test = found.pop("X_test"), found.pop("y_test")
+    return {**found, "test": test}
+
+
+def read_collection(path: str) -> dict[str, Any]:
+    """The same of `pyal.surrogate.collect`."""
+    needed = ("X", "y", *VALIDATION)
+    return _read(path, (OF_COLLECT, OF_COLLECT[:2]), ((*needed, "views"), needed))
+
+
+def _read(
+    path: str,
+    keys: tuple[Collection[str], Collection[str]],
+    of_data: tuple[Collection[str], Collection[str]],
+) -> dict[str, Any]:
+    """What a file says, checked and found. keys, of_data: the names that are known, and those that are needed."""
     found = _parsed(path)
-    _check_keys(path, "", found, KEYS, NEEDED)
+    _check_keys(path, "", found, *keys)
     folder = os.path.dirname(os.path.abspath(path))
     data = _table(path, found.pop("data"), "data")
-    _check_keys(path, "data.", data, (*DATA, *ALSO), DATA)
-    files = {name: os.path.join(folder, _text(path, data[name], f"data.{name}")) for name in DATA}
+    if any(name in data for name in VALIDATION):
+        of_data = (of_data[0], (*of_data[1], *VALIDATION))
+    _check_keys(path, "data.", data, *of_data)
+    files = {name: os.path.join(folder, _text(path, data[name], f"data.{name}")) for name in of_data[1]}
     estimator = _estimator(path, _table(path, found.pop("estimator"), "estimator"))
     if "workdir" in found:
         found["workdir"] = os.path.join(folder, _text(path, found["workdir"], "workdir"))
-    if isinstance(found["strategies"], dict):
+    if isinstance(found.get("strategies"), dict):
         found["strategies"] = {name: _strategy(value) for name, value in found["strategies"].items()}
-    y, y_test = (_labels(files[name]) for name in ("y", "y_test"))
+    answers = {name: _labels(file) for name, file in files.items() if name.startswith("y")}
     for name in ("groups", "weights"):
         if name in data:
             found[name] = _labels(os.path.join(folder, _text(path, data[name], f"data.{name}")))
@@ -70,7 +101,9 @@ def read(path: str) -> dict[str, Any]:
         if not isinstance(data["views"], list):
             raise TypeError(f"{path}: data.views must be a list of files; got {data['views']!r}")
         found["views"] = [os.path.join(folder, _text(path, view, "data.views")) for view in data["views"]]
-    return {**found, "X": files["X"], "y": y, "test": (files["X_test"], y_test), "estimator": estimator}
+    if "X_validation" in files:
+        found["validation"] = (files.pop("X_validation"), answers.pop("y_validation"))
+    return {**found, **files, **answers, "estimator": estimator}
 
 
 def _parsed(path: str) -> dict[str, Any]:

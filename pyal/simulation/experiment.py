@@ -32,6 +32,7 @@ def simulate(
     class_balance: bool = False,
     weights: Any = None,
     start: str = "fresh",
+    validation: Any = None,
     device: Any = None,
     n_jobs: int | None = 1,
     workdir: Any = None,
@@ -45,7 +46,8 @@ def simulate(
     estimator: a scikit-learn classifier or a learner, as for `pyal.Loop`.
     strategies: a list of names or callables; or a mapping of names of your choice to a strategy, to a schedule as for
         `pyal.Loop`, or to a dict of options, among which "strategy" (default: the name) and "metric". The control
-        "random" is always run. A strategy that needs proba picks at random until labels of two classes are known.
+        "random" is always run. A strategy that needs proba picks at random until labels of two classes are known. Two
+        further controls ask the answers: "oracle_loss" and "oracle_gain" (pyal.simulation.oracles).
     seeds: how many seeds 0, 1, ..., or a list of them. A seed fixes the initial labels and everything random, in the
         same way for all strategies.
     batch_sizes: an integer, a list of integers, or a schedule of (batch_size, until_n_labels).
@@ -58,6 +60,7 @@ def simulate(
         control too. A run for which the rules leave fewer rows than a batch has failed.
     start: where the fit of a round begins, as in `pyal.Loop`: "fresh", "same" or "warm". With "same" all rounds of all
         strategies have one seed, and so the same initial weights.
+    validation: as in `pyal.Loop`, for strategies that go by held-out rows, as "surrogate" and "oracle_gain" do.
     metric: for strategies that are not given their own. None: for each as its source does.
     device: as in `pyal.select`.
     n_jobs: how many runs at a time, -1 for one per CPU. Each is a process of its own (a thread, where X is on a GPU)
@@ -97,30 +100,38 @@ def simulate(
         class_balance=class_balance,
         weights=weights,
         start=start,
+        validation=validation,
     )
     jobs = n_jobs_checked(n_jobs)
     return _together(plan, None if workdir is None else opened_workdir(workdir, plan), jobs)
 
 
 def _together(plan: Plan, workdir: Workdir | None, n_jobs: int | None) -> Comparison:
-    """Runs what is not kept already and puts all together in the order of the plan."""
+    """All runs, put together in the order of the plan."""
+    done, failed = run_all(plan, workdir, n_jobs, desc="simulate")
+    if failed:
+        _say_failed(failed, len(plan.keys), any_done=bool(done))
+    return comparison([done[key] for key in plan.keys if key in done], failed, plan.initial)
+
+
+def run_all(
+    plan: Plan, workdir: Workdir | None, n_jobs: int | None, *, desc: str
+) -> tuple[dict[Key, Run], dict[Key, str]]:
+    """Every run of a plan that is not kept already, and those that are; and of those that failed, why."""
     from tqdm import tqdm
 
     failures: dict[Key, str] = {}
     kept = {} if workdir is None else {key: workdir.read(*key) for key in plan.keys}
     done: dict[Key, Run] = {key: run for key, run in kept.items() if run is not None}
     todo = [key for key in plan.keys if key not in done]
-    with tqdm(total=len(plan.keys), initial=len(done), desc="simulate", unit="run", disable=None) as bar:
+    with tqdm(total=len(plan.keys), initial=len(done), desc=desc, unit="run", disable=None) as bar:
         for key, run, why in results(plan, todo, workdir, n_jobs):
             if run is None:
                 failures[key] = why
             else:
                 done[key] = run
             bar.update()
-    failed = {key: failures[key] for key in plan.keys if key in failures}
-    if failed:
-        _say_failed(failed, len(plan.keys), any_done=bool(done))
-    return comparison([done[key] for key in plan.keys if key in done], failed, plan.initial)
+    return done, {key: failures[key] for key in plan.keys if key in failures}
 
 
 def _say_failed(failed: dict[Key, str], of: int, *, any_done: bool) -> None:

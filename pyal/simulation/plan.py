@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,30 @@ from pyal.arrays import Matrix, first_few, label_values, labeled_positions, size
 from pyal.loop.learner import EstimatorLearner, as_learner
 from pyal.loop.schedule import batch_size_schedule, in_force
 from pyal.loop.setup import Setup, checked_setup
-from pyal.pool import checked_views, metric_checked
+from pyal.pool import Pool, checked_views, metric_checked
 from pyal.simulation.comparison import CONTROL
+from pyal.simulation.oracles import ORACLES
 from pyal.strategies.registry import find
+
+
+class Observer(Protocol):
+    """What watches one run: it is shown the pool and the batch of every round, and the history at the end."""
+
+    def __call__(self, pool: Pool, batch: NDArray[np.int64]) -> None:
+        """Shown the pool, with all that the round's classifier says, before the batch is labelled."""
+
+    def result(self, history: Sequence[Mapping[str, Any]]) -> Any:
+        """What the run keeps of it, in words and numbers that JSON can hold."""
+
+
+class Observing(Protocol):
+    """Makes the observer of each run; runs in other processes take a copy of it."""
+
+    def __call__(self, strategy: str, seed: int) -> Observer:
+        """The observer of this run."""
+
+    def record(self) -> dict[str, Any]:
+        """What results depend on, as JSON holds it: a workdir keeps results of one record only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +49,7 @@ class Plan:
         which are looked at once, and the rows at norm 1, which are made once.
     initial: how many labels all start from; initial_by: the strategy that picks them, "class" or None (at random).
     batch_sizes: of each round.
+    observing: makes what watches each run, None where nothing does.
     """
 
     y: NDArray[Any]
@@ -36,6 +58,7 @@ class Plan:
     initial: int
     batch_sizes: tuple[int, ...]
     initial_by: str | None = None
+    observing: Observing | None = None
 
     @property
     def keys(self) -> list[tuple[str, int]]:
@@ -80,6 +103,8 @@ def checked_plan(
     subset: int | str | None,
     metric: str | None,
     device: Any,
+    validation: Any = None,
+    observing: Observing | None = None,
     **composed: Any,
 ) -> Plan:
     """The Plan of these arguments of `pyal.simulate`; ValueError or TypeError for those that are refused.
@@ -103,6 +128,10 @@ def checked_plan(
     seen: dict[str, Matrix] = {}
     for name, options in named.items():
         strategy, own = options.pop("strategy", name), metric_checked(options.pop("metric", metric))
+        if isinstance(strategy, str):
+            strategy = ORACLES.get(strategy, strategy)
+        if strategy is ORACLES["oracle_gain"] and validation is None:
+            raise ValueError("strategy 'oracle_gain' needs validation=, the held-out rows to gain on, which is missing")
         setup = checked_setup(
             rows,
             learner,
@@ -111,15 +140,16 @@ def checked_plan(
             options=options,
             seen=seen,
             test=tested,
+            validation=validation,
             metric=own,
             subset=subset,
             initial=CONTROL,
             **composed,
         )
         _check_lasts(name, setup, targets[-1], sizes[-1])
-        tested, setups[name] = setup.test, setup
+        tested, validation, setups[name] = setup.test, setup.validation, replace(setup, answers=labels)
         seen.update(setup.seen)
-    return Plan(labels, setups, tuple(known), start, tuple(sizes), start_by)
+    return Plan(labels, setups, tuple(known), start, tuple(sizes), start_by, observing)
 
 
 def _pair_or_callable(test: Any, learner: Any) -> Any:

@@ -19,7 +19,8 @@ from pyal.simulation.plan import Plan
 
 def run(plan: Plan, strategy: str, seed: int, *, n_jobs: int | None = None) -> Run:
     """What the strategy picks and what its labels are worth, as `comparison` takes it. n_jobs: its threads."""
-    loop = Loop.of(replace(plan.setups[strategy], seed=seed, n_jobs=n_jobs))
+    observer = None if plan.observing is None else plan.observing(strategy, seed)
+    loop = Loop.of(replace(plan.setups[strategy], seed=seed, n_jobs=n_jobs), observer)
     picks = []
     if plan.initial:
         first = _initial(plan, seed, n_jobs)
@@ -37,7 +38,8 @@ def run(plan: Plan, strategy: str, seed: int, *, n_jobs: int | None = None) -> R
         loop.teach(batch, plan.y[batch])
         picks.append(batch.tolist())
     loop.evaluate()
-    return {"strategy": strategy, "seed": seed, "records": _records(loop.history), "picks": picks}
+    found: Run = {"strategy": strategy, "seed": seed, "records": _records(loop.history), "picks": picks}
+    return found if observer is None else {**found, "observed": observer.result(loop.history)}
 
 
 def _initial(plan: Plan, seed: int, n_jobs: int | None) -> NDArray[np.int64]:

@@ -84,8 +84,14 @@ def _shared(plan: Plan) -> dict[str, Any]:
         **({"views": [fingerprint(view) for view in shared.views]} if shared.views else {}),
         **({} if shared.rules is None else {"rules": _rules(shared.rules)}),
         **({} if shared.start == "fresh" else {"start": shared.start}),
+        **({} if shared.validation is None else {"validation": _held_out(shared.validation)}),
+        **({} if plan.observing is None else {"observing": plan.observing.record()}),
         **({} if shared.weights is None else {"weights": _labels_fingerprint(shared.weights)}),
     }
+
+
+def _held_out(held_out: HeldOut) -> dict[str, Any]:
+    return {"X": fingerprint(held_out.X), "y": _labels_fingerprint(held_out.y)}
 
 
 def _rules(rules: Rules) -> dict[str, Any]:

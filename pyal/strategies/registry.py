@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 import numbers
 import typing
@@ -103,6 +104,8 @@ class Strategy:
 
 
 _registered: dict[str, Strategy] = {}
+# Strategies that need a package above this one are registered when they are first asked for. Name: module.
+_ELSEWHERE = {"surrogate": "pyal.surrogate.strategies"}
 
 
 def strategy(
@@ -165,16 +168,29 @@ def list_strategies() -> list[Strategy]:
     >>> [s.name for s in list_strategies() if s.passes]
     ['bald', 'batchbald', 'consistency', 'dbal', 'diff2aug_kmeans', 'mean_std', 'powerbald', 'variation_ratio']
     """
+    for name in _ELSEWHERE:
+        _fetch(name)
     return [_registered[name] for name in sorted(_registered)]
+
+
+def _fetch(name: str) -> None:
+    """Has the module of a strategy that stands elsewhere register it."""
+    if name in _ELSEWHERE and name not in _registered:
+        importlib.import_module(_ELSEWHERE[name])
 
 
 def find(name: str) -> Strategy:
     """The strategy of that name or alias; ValueError with close names where there is none."""
+    _fetch(name)
     known = {word: s for s in _registered.values() for word in (s.name, *s.aliases)}
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
-    rest = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known are {', '.join(sorted(_registered))}"
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), {*known, *_ELSEWHERE}, n=3)
+    rest = (
+        f"did you mean {' or '.join(map(repr, close))}?"
+        if close
+        else f"known are {', '.join(sorted({*_registered, *_ELSEWHERE}))}"
+    )
     raise ValueError(f"strategy {name!r} is unknown; {rest}")
 
 
