@@ -68,14 +68,8 @@ class Examples:
 
     def __post_init__(self) -> None:
         columns = _columns_checked(self.columns)
-        values = np.array(as_numpy(self.values, "values"))
-        if values.ndim != 2 or values.shape[1] != len(columns) or values.dtype.kind not in "iufb":
-            raise ValueError(
-                f"values must be numbers of shape (E, {len(columns)}), one column per name in columns; got "
-                f"{values.dtype} of shape {values.shape}"
-            )
-        values, n = values.astype(np.float64), len(values)
-        refuse_not_finite(values, columns)
+        values = values_checked(self.values, columns).copy()
+        n = len(values)
         checked: dict[str, Any] = {"columns": columns, "values": values, "domain": _json_copy(self.domain)}
         for name in ("gain_accuracy", "gain_loss"):
             checked[name] = np.array(vector(getattr(self, name), n, name, "iufb", "float64"))
@@ -194,6 +188,19 @@ def ranked_values(values: Float, columns: Sequence[str], group: Int) -> Float:
     ranked: Float = np.array(values)
     ranked[:, base] = ranks_within(values[:, base], group)
     return ranked
+
+
+def values_checked(values: Any, columns: Sequence[str]) -> Float:
+    """(m, F) finite float64, one column per name in columns."""
+    found = as_numpy(values, "values")
+    if found.ndim != 2 or found.shape[1] != len(columns) or found.dtype.kind not in "iufb":
+        raise ValueError(
+            f"values must be numbers of shape (m, {len(columns)}), one column per feature; got {found.dtype} of shape "
+            f"{found.shape}"
+        )
+    rows: Float = np.ascontiguousarray(found, np.float64)
+    refuse_not_finite(rows, columns)
+    return rows
 
 
 def refuse_not_finite(values: Float, columns: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ def table(n: int = 6, **changed) -> Examples:
             "columns must be out of entropy, .*got 'stepp'; did you mean 'step'",
         ),
         ("columns", ("entropy", "step", "step"), "columns must hold at least one name, and each once"),
-        ("values", np.zeros((6, 2)), r"values must be numbers of shape \(E, 3\).*got float64 of shape \(6, 2\)"),
+        ("values", np.zeros((6, 2)), r"values must be numbers of shape \(m, 3\).*got float64 of shape \(6, 2\)"),
         ("values", np.array([[0, 1, 2]] * 5 + [[0, np.nan, 2]]), "step must be finite; it is nan in row 5"),
         ("gain_accuracy", np.zeros(5), r"gain_accuracy must have shape \(6,\).*got \(5,\)"),
         ("gain_loss", [0, 1, -np.inf, 3, 4, 5], "gain_loss must be finite; it is -inf in row 2"),
