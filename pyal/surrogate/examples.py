@@ -100,12 +100,18 @@ class Examples:
         return self.values[:, [self.columns.index(name) for name in columns]]
 
     def where(self, mask: Any) -> Examples:
-        """The rows at which mask (E,) is True."""
+        """Some rows, in the order they have.
+
+        mask: (E,) booleans.
+        """
         kept = _mask(mask, len(self), "mask")
         return replace(self, **{name: getattr(self, name)[kept] for name in ("values", *_PER_ROW)})
 
     def of_seeds(self, seeds: int | Sequence[int]) -> Examples:
-        """The rows of one repetition or of several; ValueError for one that has no row."""
+        """The rows of some repetitions.
+
+        seeds: one seed, or several; ValueError for one that has no row.
+        """
         wanted = np.atleast_1d(as_numpy(seeds, "seeds"))
         missing = sorted(set(wanted.tolist()) - set(self.seed.tolist()))
         if missing:
@@ -127,6 +133,8 @@ class Examples:
 
         One label's gain is mostly noise. A run is the rows of one seed and strategy, in the order of n_labels, so join
         tables of several domains only afterwards. Steps with fewer steps after them are left out.
+
+        horizon: at least 1, which changes no gain.
         """
         horizon = size(horizon, "horizon", 1)
         rows = np.flatnonzero(self.picked & (self.strategy != ""))
@@ -155,7 +163,10 @@ class Examples:
 
 
 def load_examples(path: str | os.PathLike[str]) -> Examples:
-    """What `Examples.save` wrote; ValueError for any other or a damaged file."""
+    """What `Examples.save` wrote.
+
+    path: the file. Any other, a damaged one and one of a newer format are a ValueError.
+    """
     head, arrays = read_archive(path, _KIND, _FORMAT, _WROTE)
     try:
         return Examples(columns=tuple(head["columns"]), domain=head["domain"], **arrays)
@@ -168,6 +179,8 @@ def concatenated(tables: Sequence[Examples]) -> Examples:
 
     A seed stays as it is: the same seed in two tables is one repetition, which a split keeps on one side. The domain is
     the one that all share, or else the names joined by " + ", what all agree on, and under "differs_in" the other keys.
+
+    tables: at least one. The first column that differs is named in a ValueError.
     """
     if not tables:
         raise ValueError("tables must hold at least one table of examples; got none")

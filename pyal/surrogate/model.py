@@ -86,7 +86,10 @@ class SurrogateModel:
         )
 
     def check(self, domain_now: dict[str, Any]) -> None:
-        """ValueError where the pool, the head or what gains are relative to are known not to be those fitted on."""
+        """ValueError where the model is known to have been fitted on another pool or head, or on gains of another kind.
+
+        domain_now: what it is to be used on, as `Examples.domain`. A key that either lacks is not compared.
+        """
         now = json.loads(json.dumps(domain_now))
         for key in _ONLY_THERE:
             if key in self.domain and key in now and now[key] != self.domain[key]:
@@ -114,6 +117,7 @@ _SAID = tuple(entry.name for entry in fields(SurrogateModel) if entry.name != "t
 def load(path: str | os.PathLike[str], trusted: bool = False) -> SurrogateModel:
     """The model that `SurrogateModel.save` wrote, which predicts the same to the last bit.
 
+    path: the file.
     trusted: whether a model of scikit-learn may be loaded. It is a pickle, which can run any code when it is loaded.
         Models of xgboost are data, and need no trust.
 
