@@ -146,7 +146,9 @@ def baselines(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
         {"data": setting.data, "solver": solver, **{name: spread(area(some[name], 50)) for name in BASELINES}}
         for solver, some in (("solve", curves), ("pinv", inverse))
     ]
-    few = setting.compared({name: {} for name in surrogate.HEURISTICS}, "among500", subset=500, seeds=setting.given.seeds)
+    few = setting.compared(
+        {name: {} for name in surrogate.HEURISTICS}, "among500", subset=500, seeds=setting.given.seeds
+    )
     found["candidates"] = [
         {"data": setting.data, "candidates": count, **{name: spread(area(some[name])) for name in BASELINES}}
         for count, some in (("500", few), ("all", curves))
@@ -204,7 +206,9 @@ LABELS = (20, 50, 100, 200, 300)
 def curve_row(setting: Setting, name: str, curves: dict[str, NDArray[Any]], **first: Any) -> dict[str, Any]:
     """The area under a curve, its gain over random, and that at some numbers of labels."""
     own, random = curves[name], curves["random"]
-    at = {f"{n} labels": gain(own[:, n - INITIAL], random[:, n - INITIAL]) for n in LABELS if n - INITIAL < own.shape[1]}
+    at = {
+        f"{n} labels": gain(own[:, n - INITIAL], random[:, n - INITIAL]) for n in LABELS if n - INITIAL < own.shape[1]
+    }
     area_ = gain(area(own), area(random)) if name != "random" else ""
     return {"data": setting.data, "head": setting.head, "strategy": name, **first, "AUBC": spread(area(own)),
             "over random": area_, **({} if name == "random" else at)}  # fmt: skip
