@@ -56,11 +56,17 @@ def tables(report: dict[str, Any]) -> str:
         return against_peers(report)
     if "summary" in report:
         return "\n".join(["```", *report["summary"]]).rstrip() + "\n```"
+    if "tables" in report:
+        return "\n\n".join(f"**{title}**\n\n{of_rows(rows)}" for title, rows in report["tables"].items() if rows)
     if "budgets" in report:
         return accuracies(report)
     if "at" in report:
         return gains(report)
-    rows = report["results"]
+    return of_rows(report["results"])
+
+
+def of_rows(rows: list[dict[str, Any]]) -> str:
+    """A line for each row, all with the same names."""
     return markdown(list(rows[0]), ([str(cell) for cell in row.values()] for row in rows))
 
 

@@ -30,6 +30,7 @@ from studies import (
     protocols,
     select_every,
     simulate_fashion,
+    surrogate,
     which_strategy,
 )
 
@@ -41,6 +42,7 @@ MODULES = (
     protocols,
     lookahead,
     select_every,
+    surrogate,
     cosine_memory,
 )
 STUDIES = {module.__name__.removeprefix("studies."): module for module in MODULES}
@@ -51,6 +53,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "strategies": {"nargs": "+", "metavar": "NAME", "help": "default: all that are registered"},
     "sets": {"nargs": "+", "metavar": "NAME", "help": "data sets; default: all of the study"},
     "estimator": {"choices": ("logistic", "closed_form"), "default": "logistic"},
+    "budget": {"type": int, "metavar": "N", "help": "labels in the end"},
+    "parts": {"nargs": "+", "metavar": "PART", "help": "of the study; default: all"},
     "than": {"metavar": "PYTHON", "help": "the Python of an environment with another pyal, to compare with"},
     "metric": {"choices": ("euclidean", "cosine"), "help": "for all strategies; default: as their sources have it"},
 }
