@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import recall_score
+from sklearn.metrics import log_loss, recall_score
 
 import pyal
 from pyal import metrics
@@ -296,3 +296,64 @@ def test_bad_values(call, kind, words):
 
 def test_metrics_are_public():
     assert pyal.metrics is metrics
+
+
+# ---- cross-entropy
+
+
+def test_cross_entropy_by_hand():
+    """-log 1/2 = 0.6931, -log 1/4 = 1.3863; a certain error and an unknown class are 36.0437 = -log 2^-52 each."""
+    proba = [[0.5, 0.5, 0.0], [0.0, 0.75, 0.25], [0.0, 1.0, 0.0], [0.2, 0.3, 0.5]]
+    largest = 52 * np.log(2)
+    assert metrics.cross_entropy([7, 9], proba[:2], [7, 8, 9]) == pytest.approx(1.5 * np.log(2), rel=1e-15)
+    found = metrics.cross_entropy([7, 9, 7, 6], proba, [7, 8, 9])
+    assert found == pytest.approx((3 * np.log(2) + 2 * largest) / 4, rel=1e-15)
+    assert metrics.cross_entropy([8], [[0.0, 1.0, 0.0]], [7, 8, 9]) == 0
+    assert metrics.cross_entropy([1], [[1e-30, 1 - 1e-30]], [1, 2]) == pytest.approx(largest)
+    assert metrics.cross_entropy([1], [[2**-50, 1 - 2**-50]], [1, 2]) == pytest.approx(50 * np.log(2))
+
+
+def test_cross_entropy_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    proba, y = rng.dirichlet(np.ones(4), 50), rng.integers(0, 4, 50)
+    assert metrics.cross_entropy(y, proba, range(4)) == pytest.approx(log_loss(y, proba, labels=range(4)), rel=1e-14)
+
+
+def test_cross_entropy_of_labels_of_any_kind_and_classes_in_any_order():
+    names = np.array(["cat", "an owl", "dog"])
+    proba, y = np.random.default_rng(0).dirichlet(np.ones(3), 20), np.arange(20) % 3
+    wanted = metrics.cross_entropy(y, proba, [0, 1, 2])
+    for labels in (names[y], names[y].astype(object), names[y].tolist()):
+        assert metrics.cross_entropy(labels, proba, names) == wanted
+        assert metrics.cross_entropy(labels, proba, names.astype(object)) == wanted
+    assert metrics.cross_entropy(y * 1.0, proba, [0, 1, 2]) == wanted
+    assert metrics.cross_entropy(y, proba[:, ::-1], [2, 1, 0]) == wanted
+    assert metrics.class_positions(["dog", "eel", "cat", "ant"], names).tolist() == [2, -1, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"y": [[0, 1]]}, ValueError, r"y must be 1-D with at least one label; got shape \(1, 2\)"),
+        ({"y": []}, ValueError, "y must be 1-D with at least one label"),
+        ({"y": [0, NAN]}, ValueError, "y must hold labels alone; got nan at 1"),
+        ({"y": np.array(["a", None], object), "classes": ["a", "b"]}, ValueError, "y must hold .* got None at 1"),
+        ({"y": [0j, 1]}, TypeError, "y must hold numbers or text; got dtype complex128"),
+        ({"y": ["a", "b"]}, ValueError, "y must hold labels of the kind of classes, such as .*; got .*a"),
+        ({"classes": [1, 1]}, ValueError, "classes must be distinct; got .*1.* twice"),
+        ({"classes": [0, 1, 2]}, ValueError, r"proba must be \(n, C\), .* \(2, 3\); got shape \(2, 2\)"),
+        ({"y": [0]}, ValueError, r"proba must be \(n, C\), .* \(1, 2\); got shape \(2, 2\)"),
+        ({"proba": [["a", "b"]] * 2}, TypeError, "proba must hold real numbers"),
+        (
+            {"proba": [[0.5, 0.5], [0.5, 0.6]]},
+            ValueError,
+            "proba must hold probabilities that sum to 1; not so in row 1",
+        ),
+        ({"proba": [[1.5, -0.5], [0.5, 0.5]]}, ValueError, "proba must hold probabilities .* not so in row 0"),
+        ({"proba": [[NAN, 1], [0.5, 0.5]]}, ValueError, "proba must hold probabilities .* not so in row 0"),
+    ],
+)
+def test_cross_entropy_says_what_is_wrong(changed, error, said):
+    arguments = {"y": [0, 1], "proba": [[0.5, 0.5]] * 2, "classes": [0, 1]} | changed
+    with pytest.raises(error, match=said):
+        metrics.cross_entropy(**arguments)

@@ -21,8 +21,8 @@ TREE = ("csrc", "pyal", "tests", "bench", "CMakeLists.txt", "pyproject.toml", "R
 LAYERS = """
 files arrays
 kernels
-rules
-pool heads metrics
+rules metrics
+pool heads
 strategies
 selection distributed
 loop

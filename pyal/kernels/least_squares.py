@@ -172,6 +172,32 @@ class LeastSquares:
         if self._append(X, Y) or taken < len(X):
             self._solve()
 
+    def steps(self, X: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """What every row x of X (m, d) alone would bring: K (m, d), sure (m,) bool.
+
+        Of row x with targets t, `add` would do coef += (t - coef x) k'. sure is False, and k not to be used, where it
+        would fit all rows instead: where rounding decides whether x lies in the span of the rows, where norms leave
+        1e-140 .. 1e140, and everywhere with relative=True. The fit stays as it is. Memory: O(m d + d^2).
+        """
+        scales = np.maximum(_norms(X), self.scale)
+        sure = (scales > _NORMS[0]) & (scales < _NORMS[1]) & (not self.relative)
+        x, scales = X[sure], scales[sure]
+        root, basis = self._root_and_basis()
+        products = x @ root.T
+        k = products @ root / (1 + np.einsum("ij,ij->i", products, products))[:, None]
+        K = np.zeros_like(X)
+        known = np.ones(len(x), bool)
+        if basis is not None:
+            rest = x - (x @ basis.T) @ basis
+            rest -= (rest @ basis.T) @ basis  # once leaves the rounding of the first time
+            left = _norms(rest)
+            grows = left > _DOUBT_HIGH * scales
+            k[grows] = rest[grows] / (left[grows] ** 2)[:, None]
+            known = grows | (left <= _DOUBT_LOW * self.d * scales)
+        K[sure] = k
+        sure[sure] = known
+        return K, sure
+
     def _append(self, X: Array, Y: Array) -> bool:
         """Whether the rows have been compressed, so that there is room for d more."""
         self.n += len(X)
@@ -217,18 +243,27 @@ class LeastSquares:
 
     def _take_root(self) -> None:
         """What the kernel updates, from the factor."""
+        root, basis = self._root_and_basis()
+        empty = np.zeros((self.d - self.rank, self.d))
+        self._factor = None
+        self._root = np.vstack([root, empty])
+        self._basis = None if basis is None else np.vstack([basis, empty])
+
+    def _root_and_basis(self) -> tuple[Array, Array | None]:
+        """R (rank, d) with R'R = pinv(Z'Z), Z being all rows, and where rank < d a basis of them (rank, d)."""
         from scipy.linalg import solve_triangular
 
-        assert self._factor is not None
+        if self._factor is None:
+            return self._root[: self.rank], None if self._basis is None else self._basis[: self.rank]
         factor, Vt = self._factor
-        self._factor, self._basis = None, None
         if Vt is None:
-            self._root = np.ascontiguousarray(solve_triangular(factor, np.eye(self.d)).T)
-            return
-        self._root = np.vstack([Vt / factor[:, None], np.zeros((self.d - self.rank, self.d))])
-        if self.rank < self.d:
-            self._basis = np.vstack([Vt, np.zeros((self.d - self.rank, self.d))])
+            return np.ascontiguousarray(solve_triangular(factor, np.eye(self.d)).T), None
+        return Vt / factor[:, None], Vt if self.rank < self.d else None
+
+
+def _norms(X: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", X, X)))
 
 
 def _largest_norm(X: Array) -> float:
-    return float(np.sqrt(np.einsum("ij,ij->i", X, X).max(initial=0.0)))
+    return float(_norms(X).max(initial=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tracemalloc
 
 import numpy as np
@@ -242,6 +243,65 @@ def test_an_interrupted_update_is_undone(monkeypatch):
     assert close(fit.coef, before, 1e-12)
     fit.add(X[11:], Y[11:])
     assert close(fit.coef, full(X, Y), 1e-12)
+
+
+def state_of(fit: LeastSquares) -> dict:
+    return copy.deepcopy(vars(fit))
+
+
+def assert_state(fit: LeastSquares, before: dict) -> None:
+    assert vars(fit).keys() == before.keys()
+    for name, value in vars(fit).items():
+        np.testing.assert_equal(value, before[name], err_msg=name, strict=isinstance(value, np.ndarray))
+
+
+@pytest.mark.parametrize("method", ["solve", "inv", "pinv"])
+@pytest.mark.parametrize("ridge", [0.0, 0.1])
+@pytest.mark.parametrize("n", [1, 4, 8, 9, 30])
+@pytest.mark.parametrize("added", [0, 1, 3])
+def test_steps_are_those_of_every_row_alone(method, ridge, n, added):
+    """Below, at and above full rank, after a fit and after updates; rows within and outside of the span, and zero."""
+    X, Y = problem(n + added, 8)
+    fit = LeastSquares(X[:n], Y[:n], method=method, ridge=ridge)
+    for i in range(n, n + added):
+        fit.add(X[i : i + 1], Y[i : i + 1])
+    rows, targets = problem(20, 8, seed=1)
+    rows[3], rows[4], rows[5] = X[0], X[-1] - 2 * X[0], 0
+    before = state_of(fit)
+    K, sure = fit.steps(rows)
+    assert_state(fit, before)
+    assert sure.all()
+    for x, t, k in zip(rows, targets, K, strict=True):
+        alone = copy.deepcopy(fit)
+        alone.add(x[None], t[None])
+        assert close(fit.coef + np.outer(t - fit.coef @ x, k), alone.coef, 1e-9)
+
+
+def test_steps_by_hand():
+    """After the row (2, 0): (0, 4) is new, k = x / |x|^2 = (0, 1/4). (1, 0) is not: h = (1/4, 0), k = h / (1 + 1/4)."""
+    fit = LeastSquares(np.array([[2.0, 0.0]]), np.array([[1.0]]))
+    K, sure = fit.steps(np.array([[0.0, 4.0], [1.0, 0.0]]))
+    np.testing.assert_allclose(K, [[0.0, 0.25], [0.2, 0.0]], rtol=4 * EPS)
+    assert sure.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(("share", "sure"), [(0.0, True), (1e-15, True), (1e-9, False), (1e-2, True)])
+def test_a_step_in_doubt_is_not_sure(share, sure):
+    """The third row leaves the plane of the first two by a share of its length; the others are not touched by it."""
+    fit = LeastSquares(np.array([[3.0, 0, 0], [1, 2, 0]]), np.ones((2, 1)))
+    assert fit.steps(np.array([[1.0, 0, 0], [2, 1, share * 5**0.5], [0, 0, 1]]))[1].tolist() == [True, sure, True]
+
+
+def test_steps_that_no_update_does():
+    X, Y = problem(6, 3)
+    fit = LeastSquares(X, Y)
+    assert fit.steps(np.array([[1e150, 0, 0], [1.0, 0, 0], [1e-150, 0, 0]]))[1].tolist() == [False, True, True]
+    assert not LeastSquares(X, Y, ridge=0.1, relative=True).steps(X)[1].any()
+    nothing = LeastSquares(np.zeros((2, 3)), np.ones((2, 1)))
+    K, sure = nothing.steps(np.array([[0.0, 0, 0], [0, 2, 0]]))
+    assert sure.tolist() == [False, True]
+    np.testing.assert_array_equal(K, [[0, 0, 0], [0, 0.5, 0]])
+    assert [part.shape for part in fit.steps(np.empty((0, 3)))] == [(0, 3), (0,)]
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 500])
