@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from data import blobs
+from surrogates import UNSURE_AND_FAR
 
 import pyal
 from pyal.rules import even_share
@@ -29,6 +30,7 @@ def ask(strategy: str, batch_size: int = 10, **given) -> list[int]:
     (found,) = [s for s in pyal.list_strategies() if s.name == strategy]
     needs = {"y": Y, "batch_size": batch_size, "random_state": 0, "features": X[:, :3]}
     needs |= {"proba": PASSES if found.passes else P, "views": [X + 0.01, X - 0.01]}
+    needs |= {"model": UNSURE_AND_FAR} if strategy == "surrogate" else {}
     needs |= {"rounds": 1, "batches": 9} if strategy == "refine" else {}  # 500 calls of others are too many here
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "strategy '")  # what probcover and maxherding say of empty balls

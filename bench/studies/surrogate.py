@@ -27,7 +27,7 @@ from pyal.simulation.workdir import read_workdir
 
 OPTIONS = ("seeds", "rows", "n-jobs", "sets", "budget", "parts")
 QUICK = {"seeds": 3, "rows": 600, "budget": 40, "sets": ["digits"]}
-ROWS, BUDGET, INITIAL = 4_000, 300, 10
+ROWS, BUDGET, INITIAL = 2_000, 200, 10
 SETS = ("digits", "fashion_mnist", "cifar10")
 HEADS: dict[str, tuple[Any, str]] = {  # and where a fit begins
     "closed form": (ClosedFormSoftmax("solve", pca=50), "warm"),
@@ -102,12 +102,11 @@ def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The tables of the page surrogate.md."""
     tables: dict[str, list[dict[str, Any]]] = {}
     settings = [Setting(data, head, given, out) for head in ("closed form", "AdamW") for data in given.sets or SETS]
-    for part in (baselines, errors, queried, bounds, improved):
-        if given.parts and part.__name__ not in given.parts:
-            continue
-        for setting in settings:
-            for title, rows in part(setting, out).items():
-                tables.setdefault(title, []).extend(rows)
+    for setting in settings:
+        for part in (bounds, improved, queried, errors, baselines):
+            if not given.parts or part.__name__ in given.parts:
+                for title, rows in part(setting, out).items():
+                    tables.setdefault(title, []).extend(rows)
     if "errors" in tables:
         tables.update(ranks(tables))
     return {"seeds": given.seeds, "tables": {title: with_cells(rows) for title, rows in tables.items()}}
@@ -132,9 +131,21 @@ def area(curves: NDArray[Any], start: int = 0) -> NDArray[Any]:
     return np.asarray(curves[:, min(start, curves.shape[1] - 1) :].mean(axis=1))
 
 
+def collected(setting: Setting) -> surrogate.Examples:
+    """Of all heuristics: what they picked, and where it is cheap, random candidates that were tried in every fifth step."""
+    tried = {"counterfactuals": 30, "every": 5} if setting.head == "closed form" else {}
+    return setting.examples("collected", **tried)
+
+
+def of_picks(setting: Setting) -> surrogate.Examples:
+    """The examples of the thesis."""
+    found = collected(setting)
+    return found.where(found.picked)
+
+
 def baselines(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
     """What heuristics reach, and whether gains on the validation rows are gains on the test rows."""
-    examples = setting.examples("collected")
+    examples = of_picks(setting)
     curves = read_workdir(setting.folder / "collected").curves()
     at = {"data": setting.data, "head": setting.head}
     found = {"baselines": [{**at, **{name: spread(area(curves[name])) for name in BASELINES}}]}
@@ -142,7 +153,7 @@ def baselines(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
     if setting.head != "closed form":
         return found
     other = Setting(setting.data, "pseudo-inverse", setting.given, out)
-    other.examples("collected")
+    collected(other)
     inverse = read_workdir(other.folder / "collected").curves()
     found["solve and pseudo-inverse"] = [
         {"data": setting.data, "solver": solver, **{name: spread(area(some[name], 50)) for name in BASELINES}}
@@ -182,7 +193,7 @@ def correlations(examples: surrogate.Examples, curves: dict[str, NDArray[Any]]) 
 
 def errors(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG001
     """How far off the six models are, with the split of the thesis and with the honest one."""
-    examples, rows = setting.examples("collected"), []
+    examples, rows = of_picks(setting), []
     for split in ("thesis", "honest"):
         models = [
             surrogate.load(setting.model(f"{split}.{variant}", examples, variant, split=split))
@@ -204,7 +215,7 @@ def ranks(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str
     }
 
 
-LABELS = (20, 50, 100, 200, 300)
+LABELS = (20, 50, 100, 150, 200)
 
 
 def curve_row(setting: Setting, name: str, curves: dict[str, NDArray[Any]], **first: Any) -> dict[str, Any]:
@@ -226,7 +237,7 @@ def with_cells(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def queried(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG001
     """The six models as strategies, among 500 random candidates a step as in the thesis."""
-    examples = setting.examples("collected")
+    examples = of_picks(setting)
     asked: dict[str, Any] = {"typiclust": {}}
     for variant in surrogate.VARIANTS:
         path = setting.model(f"honest.{variant}", examples, variant)
@@ -259,8 +270,10 @@ def improved(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
     """Which change of what is learned brings the model nearer to the bound; closed form alone, where it is cheap."""
     if setting.head != "closed form":
         return {}
-    picked = setting.examples("collected")
-    tried = {name: trial(Setting(name, setting.head, setting.given, out)) for name in setting.given.sets or SETS}
+    picked = of_picks(setting)
+    sets = setting.given.sets or SETS
+    every = {name: collected(Setting(name, setting.head, setting.given, out)) for name in sets}
+    tried = {name: found.where(~found.picked) for name, found in every.items()}
     own = tried[setting.data]
     learned: dict[str, tuple[surrogate.Examples, str, dict[str, Any]]] = {}
     for target in ("acc", "loss"):
@@ -282,7 +295,6 @@ def improved(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
         for at, (name, (examples, variant, how)) in enumerate(learned.items())
     }
     judged = own.of_seeds(setting.given.seeds - 1)
-    judged = judged.where(~judged.picked)
     told = {name: surrogate.evaluate([surrogate.load(path)], judged)[0] for name, path in paths.items()}
     curves = setting.compared(
         {name: {"strategy": "surrogate", "model": str(path)} for name, path in paths.items()}, "improved"
@@ -295,8 +307,3 @@ def improved(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
         for name in paths
     ]
     return {"improved": with_cells(rows)}
-
-
-def trial(setting: Setting) -> surrogate.Examples:
-    """Random candidates tried at the steps of all heuristics."""
-    return setting.examples("tried", counterfactuals=30, every=5)

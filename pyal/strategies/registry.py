@@ -42,9 +42,11 @@ class Strategy:
 
     @property
     def family(self) -> str:
-        """The module of pyal.strategies that it stands in; "others" for one that is registered from outside."""
+        """The module of pyal.strategies or the package of pyal that it stands in; "others" for one from outside."""
         package, _, module = str(getattr(self.function, "__module__", "")).rpartition(".")
-        return module if package == __package__ else "others"
+        if package == __package__:
+            return module
+        return package.partition(".")[2] if package.startswith("pyal.") else "others"
 
     @property
     def summary(self) -> str:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import n_jobs_checked, size
+from pyal.arrays import Matrix, n_jobs_checked, size
 from pyal.loop.learner import description
-from pyal.pool import Pool
+from pyal.pool import Pool, as_they_are
 from pyal.simulation.experiment import run_all
 from pyal.simulation.plan import Plan, checked_plan
 from pyal.simulation.workdir import opened_workdir
 from pyal.surrogate.examples import Examples
 from pyal.surrogate.table import RELATIVE_TO, STEP, Step, table_of
 
+METRIC = "euclidean"  # of the features, whatever a strategy takes rows with
 HEURISTICS = ("entropy", "margin", "least_confidence", "typiclust", "coreset", "badge")
 
 
@@ -143,7 +144,8 @@ class Log:
             others = np.setdiff1d(np.flatnonzero(~pool.is_labeled), batch)
             tried = np.sort(self.rng.choice(others, min(self.asked.counterfactuals, len(others)), replace=False))
         rows = np.concatenate([batch, tried])
-        table = table_of(pool, rows, relative_to=self.asked.relative_to, step=Step(self.asked.budget))
+        plain = replace(pool, X=as_they_are(pool.X), views=_as_they_are(pool.views), metric=METRIC)
+        table = table_of(plain, rows, relative_to=self.asked.relative_to, step=Step(self.asked.budget))
         self.columns = list(table.columns)
         found = {"n_labels": len(pool.labeled), "rows": rows.tolist(), "values": table.values.tolist()}
         if len(tried):
@@ -165,6 +167,10 @@ class Log:
         return {"columns": self.columns, "rounds": [found for found in self.rounds if found]}
 
 
+def _as_they_are(views: tuple[Matrix, ...] | None) -> tuple[Matrix, ...] | None:
+    return None if views is None else tuple(as_they_are(view) for view in views)
+
+
 def _domain(plan: Plan, logging: Logging, name: str) -> dict[str, Any]:
     """What the examples are of."""
     shared = plan.shared
@@ -173,6 +179,7 @@ def _domain(plan: Plan, logging: Logging, name: str) -> dict[str, Any]:
         "columns_of_X": shared.X.d,
         "rows_of_X": shared.X.n,
         "head": description(shared.learner),
+        "metric": METRIC,
         "start": shared.start,
         "initial": plan.initial,
         **logging.record(),

@@ -53,7 +53,7 @@ def surrogate(
             "strategy 'surrogate' needs model=, a pyal.surrogate.SurrogateModel or the path of one, which is missing"
         )
     known = _loaded(os.path.abspath(os.fspath(model)), os.stat(model).st_mtime_ns) if _is_path(model) else model
-    known.check({} if pool.head is None else {"head": pool.head})
+    known.check({"metric": pool.metric, **({} if pool.head is None else {"head": pool.head})})
     rows = drawn_subset(pool, batch_size, subset, rng)
     if not len(pool.labeled):
         return rng.choice(rows, batch_size, replace=False)

@@ -75,17 +75,17 @@ def feature_table(
     entropy: -sum_c p_c log p_c in nats. least_confidence: 1 - p_(1). margin: p_(1) - p_(2). Where proba is (T, N, C),
     p is its first pass.
     typicality: 1 / (mean squared distance to the 20 nearest other rows + 1e-5), at norm 1.
-    coreset_distance: the Euclidean distance (not squared) to the nearest labelled row, in X as it is.
+    coreset_distance: the Euclidean distance (not squared) to the nearest labelled row.
     cosine_distance: 1 - the cosine of the angle to the labelled row at the least angle, from 0 to 2.
-    embedding_variance: the sum over the columns of the variance (divided by their number) over the row and its views,
-    in X as it is.
+    embedding_variance: the sum over the columns of the variance (divided by their number) over the row and its views.
     prediction_variance: the sum over the classes of the variance of their probability over the predictions for the
     image and its augmented copies. These are the passes of a (T, N, C) proba, the first of which is the original.
     step: the labels known, divided by budget.
     validation_loss, validation_accuracy: as given, the same for all rows.
 
-    X, y, inputs: as for `pyal.select`: labeled, candidates, proba, views, device, n_jobs. proba is needed for the first
-        three columns, labelled rows for the two distances.
+    X, y, inputs: as for `pyal.select`: labeled, candidates, proba, views, metric, device, n_jobs. proba is needed for
+        the first three columns, labelled rows for the two distances. metric="cosine" has coreset_distance and
+        embedding_variance at norm 1 too.
     columns: their names and order. None: all that these inputs allow, in the order above.
     relative_to: "pool" looks for the nearest rows in all of X, "candidates" among the candidates alone.
     budget: how many labels there are to be in the end.
@@ -200,7 +200,7 @@ def _kept(pool: Pool, name: str, make: Callable[[], Any]) -> Any:
 
 def _directions(pool: Pool) -> Matrix:
     """The rows at norm 1."""
-    return pool.X if pool.metric == "cosine" else _kept(pool, "rows", lambda: normalized(as_they_are(pool.X)))
+    return pool.X if pool.metric == "cosine" else _kept(pool, "rows at norm 1", lambda: normalized(pool.X))
 
 
 def _typicality(pool: Pool, rows: NDArray[np.int64], relative_to: str) -> NDArray[np.float64]:
@@ -229,9 +229,9 @@ def _typicality_of(X: Matrix, rows: NDArray[np.int64] | None, n_jobs: int | None
 
 
 def _nearest_labeled(pool: Pool, metric: str) -> NDArray[np.float64]:
-    """(N,) squared distances to the nearest labelled row, in X as it is or at norm 1."""
-    X = _directions(pool) if metric == "cosine" else as_they_are(pool.X)
-    carried = _kept(pool, f"nearest, {metric}", kernels.Carried)
+    """(N,) squared distances to the nearest labelled row, in X as the pool has it or at norm 1."""
+    X = _directions(pool) if metric == "cosine" else pool.X
+    carried = _kept(pool, f"nearest, {metric}, {pool.metric}", kernels.Carried)
     kernels.k_center_greedy(X, 0, covered_by=pool.labeled, carried=carried, n_jobs=pool.n_jobs)
     return as_numpy(carried.sqdist, "distances").astype(np.float64)
 
@@ -241,7 +241,7 @@ def _embedding_variance(pool: Pool, rows: NDArray[np.int64]) -> NDArray[np.float
 
     def of_all(some: NDArray[np.int64]) -> NDArray[np.float64]:
         assert pool.views is not None
-        copies = [as_they_are(one) for one in (pool.X, *pool.views)]
+        copies = [pool.X, *pool.views]
         out = np.empty(len(some))
         for part in row_blocks(len(some), pool.X.d * len(copies)):
             values = [as_numpy(one.take(some[part]), "views").astype(np.float64) for one in copies]
@@ -250,7 +250,8 @@ def _embedding_variance(pool: Pool, rows: NDArray[np.int64]) -> NDArray[np.float
 
     if pool.carried is None:
         return of_all(rows)
-    found: NDArray[np.float64] = _kept(pool, "embedding variance", lambda: of_all(np.arange(pool.n)))[rows]
+    name = f"embedding variance, {pool.metric}"
+    found: NDArray[np.float64] = _kept(pool, name, lambda: of_all(np.arange(pool.n)))[rows]
     return found
 
 

@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import pytest
 from data import POOLS, blobs, put
+from surrogates import UNSURE_AND_FAR
 
 import pyal
 from pyal import kernels
@@ -19,6 +20,7 @@ X = blobs(N, 6)
 P = np.random.default_rng(1).dirichlet(np.ones(4), N)
 LABELED = np.array([3, 50, 77])
 QUICK = {"refine": {"rounds": 2, "batches": 10}}  # 500 calls of other strategies are too many for each test
+QUICK |= {"surrogate": {"model": UNSURE_AND_FAR}}  # it does not go without
 
 
 def several(proba: np.ndarray) -> np.ndarray:
