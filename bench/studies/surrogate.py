@@ -132,7 +132,7 @@ def area(curves: NDArray[Any], start: int = 0) -> NDArray[Any]:
 
 
 def collected(setting: Setting) -> surrogate.Examples:
-    """Of all heuristics: what they picked, and where it is cheap, random candidates that were tried in every fifth step."""
+    """Of all heuristics: what they picked, and where it is cheap, random candidates tried in every fifth step."""
     tried = {"counterfactuals": 30, "every": 5} if setting.head == "closed form" else {}
     return setting.examples("collected", **tried)
 

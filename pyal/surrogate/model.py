@@ -28,12 +28,8 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: (target, columns b
 }
 
 _KIND, _FORMAT, _WROTE = "surrogate model", 1, "SurrogateModel.save"
-_ONLY_THERE = (
-    "columns_of_X",
-    "head",
-    "metric",
-    "relative_to",
-)  # keys of a domain by which gains and features are other ones
+# Keys of a domain by which gains and features are other ones.
+_ONLY_THERE = ("columns_of_X", "head", "metric", "relative_to")
 
 Float = NDArray[np.float64]
 

@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from data import blobs
+from surrogates import UNSURE_AND_FAR
 
 import pyal
 from pyal.strategies.registry import Strategy
@@ -20,7 +21,7 @@ SYMBOLS = {"N": N, "C": CLASSES, "d": D, "clusters": 500, "classes": CLASSES, "s
 SYMBOLS |= {"rows": 5_000 + 50, "batch": BATCH}
 SYMBOLS |= {"sample": 2048, "labeled": 50, "resampled": 10}
 SYMBOLS |= {"T": 2, "configurations": 10_000}
-OPTIONS = {"subset": SUBSET, "width": WIDTH, "bandwidth": 8.0, "rounds": 2, "batches": 18}
+OPTIONS = {"subset": SUBSET, "width": WIDTH, "bandwidth": 8.0, "rounds": 2, "batches": 18, "model": UNSURE_AND_FAR}
 LABELED = np.arange(0, N, 400)
 SYMBOLS |= {"labels": len(LABELED)}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from data import blobs
 from sklearn.linear_model import LogisticRegression
+from surrogates import UNSURE_AND_FAR, Weighted
 
 import pyal
 
@@ -22,6 +23,20 @@ Y[:12] = np.arange(12) % 4
 MANY = {"rows": np.random.default_rng(0).random((3000, 2)).astype(np.float32), "metric": "euclidean"}
 MANY |= dict.fromkeys(("y", "proba", "features"))
 
+
+class Switch(Weighted):
+    """Picks the surest rows where the step's number is above a half, and the least sure ones else."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__({"margin": 1.0, column: 1.0})
+
+    def predict(self, values: np.ndarray, columns: tuple[str, ...]) -> np.ndarray:  # noqa: ARG002
+        return np.where(values[:, 1] > 0.5, values[:, 0], -values[:, 0])
+
+
+LATE_OR_SURE, LOSS_OR_SURE, ACCURACY_OR_SURE = (
+    Switch(name) for name in ("step", "validation_loss", "validation_accuracy")
+)
 HEAD = LogisticRegression().fit(X, np.arange(N) % 3)
 
 # (strategy, option): (what is given besides, two values that must give different picks)
@@ -105,6 +120,11 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], Any, Any]] = {
     ("refine", "first_subset"): ({"rounds": 1, "batches": 5}, 5_000, 20),
     ("refine", "alpha"): ({"batches": 5}, 0.4, 1.0),
     ("refine", "cap"): ({}, 10_000, 12),
+    ("surrogate", "model"): ({}, UNSURE_AND_FAR, Weighted({"margin": 1.0})),
+    ("surrogate", "subset"): ({"model": UNSURE_AND_FAR}, 500, 20),
+    ("surrogate", "budget"): ({"model": LATE_OR_SURE, "subset": None}, 12, 1200),
+    ("surrogate", "validation_loss"): ({"model": LOSS_OR_SURE, "subset": None}, 0.0, 9.0),
+    ("surrogate", "validation_accuracy"): ({"model": ACCURACY_OR_SURE, "subset": None}, 0.0, 1.0),
     ("supclust", "temperature"): ({"fraction": 1.0}, 1.0, 0.02),
     ("supclust", "fraction"): ({}, 0.1, 1.0),
     ("supclust", "max_clusters"): ({}, 500, 6),
