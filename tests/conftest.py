@@ -20,7 +20,7 @@ ISAS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16")
 # with the code of avx512 once more, which the slow tests check.
 ON_BF16 = re.compile(r"\[(.*-)?(avx512|amx)_bf16\b")
 NO_FILTER = re.compile(
-    r"/test_(tangent|lookahead|least_squares|information)\.py|::test_(sup_scores|sqnorms|constrained_assign)"
+    r"/test_(tangent|lookahead|least_squares|information|rank_one_gains)\.py|::test_(sup_scores|sqnorms|constrained_assign)"
 )
 
 

@@ -17,4 +17,5 @@
   line(ntk, NtkParams, avx512)                                       \
   line(recursive_least_squares, RecursiveLeastSquaresParams, avx512) \
   line(mixture_entropies, MixtureEntropiesParams, avx512)            \
+  line(rank_one_gains, RankOneGainsParams, avx512)                   \
   line(radius_groups, RadiusGroupsParams, amx_bf16)

@@ -22,6 +22,7 @@
 #include "../kernels/ntk_lookahead.hpp"
 #include "../kernels/ntk.hpp"
 #include "../kernels/radius_groups.hpp"
+#include "../kernels/rank_one_gains.hpp"
 #include "../kernels/recursive_least_squares.hpp"
 #include "../kernels/sqnorms.hpp"
 #include "../kernels/sup_scores.hpp"
@@ -224,6 +225,18 @@ void read(const Arguments& a, MixtureEntropiesParams<T>& p) {
        a.integer("m"),
        a.positions("candidates", "n_candidates"),
        a.pointer<double>("entropies")};
+}
+template <class T>
+void read(const Arguments& a, RankOneGainsParams<T>& p) {
+  p = {a.matrix<T>("X", "n", nullptr),
+       a.pointer<const double>("errors"),
+       a.pointer<const double>("scores"),
+       a.pointer<const int64_t>("labels"),
+       a.integer("C"),
+       a.real("scale"),
+       a.real("cap"),
+       a.pointer<int64_t>("correct"),
+       a.pointer<double>("loss")};
 }
 template <class T>
 void read(const Arguments& a, RadiusGroupsParams<T>& p) {

@@ -2,6 +2,7 @@
 // them, a chunk after the other, then one pass over the chunk in cache; few are summed up in vectors of rows.
 #include "mixture_entropies.hpp"
 
+#include "../cpu/exp_log.hpp"
 #include "../cpu/instantiate.hpp"
 #include "../cpu/tiles.hpp"
 
@@ -12,20 +13,6 @@ using K = Product<double>;
 
 constexpr int64_t block = 256, chunk = 256;  // values of a pass, and mixtures
 constexpr int64_t few = 4;
-
-// log x for normal x > 0: x = 2^k m with m in [sqrt 1/2, sqrt 2), log m = 2 artanh s at s = (m - 1) / (m + 1), |s| < 0.172.
-inline vec<double> logarithm(vec<double> x) {
-  using Bits = vec<uint64_t>;
-  constexpr uint64_t one = 0x3ff0000000000000, root_half = 0x3fe6a09e667f3bcd, two52 = 0x4330000000000000;
-  const Bits bits = (Bits)x, exponent = (bits + (one - root_half)) >> 52;
-  const vec<double> m = (vec<double>)(bits - ((exponent - 1023) << 52));
-  const vec<double> k = (vec<double>)(exponent + two52) - (0x1p52 + 1023);
-  const vec<double> s = (m - 1) / (m + 1), z = s * s;
-  vec<double> series = splat(1.0 / 21);
-#pragma GCC unroll 9
-  for (int term = 19; term > 1; term -= 2) series = multiply_add(series, z, splat(1.0 / term));
-  return multiply_add(k, splat(0x1.62e42fefa39efp-1), 2 * multiply_add(series * z, s, s));
-}
 
 inline vec<double> x_log_x(vec<double> x) {
   const vec<double> counts = x >= splat(0x1p-1022) ? x : splat(1.0);

@@ -15,7 +15,7 @@ from pyal.kernels.clustering import constrained_kmeans, kmeans, sup_scores
 from pyal.kernels.covering import Carried, ball_cover, herding, k_center_greedy
 from pyal.kernels.information import mixture_entropies
 from pyal.kernels.least_squares import recursive_least_squares
-from pyal.kernels.lookahead import ntk_lookahead
+from pyal.kernels.lookahead import ntk_lookahead, rank_one_gains
 from pyal.kernels.matrices import checked_matrix, sqnorms
 from pyal.kernels.neighbours import deduplicate, knn, purity_radius, typicality
 from pyal.kernels.sampling import d2_sampling
@@ -24,5 +24,5 @@ from pyal.kernels.tangent import ntk, ntk_outputs, ntk_weights
 __all__ = [
     "Carried", "ball_cover", "checked_matrix", "constrained_kmeans", "d2_sampling", "deduplicate", "herding",
     "k_center_greedy", "kmeans", "knn", "mixture_entropies", "ntk", "ntk_lookahead", "ntk_outputs", "ntk_weights",
-    "purity_radius", "recursive_least_squares", "sqnorms", "sup_scores", "typicality",
+    "purity_radius", "rank_one_gains", "recursive_least_squares", "sqnorms", "sup_scores", "typicality",
 ]  # fmt: skip

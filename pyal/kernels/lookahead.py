@@ -1,4 +1,4 @@
-"""What a model would predict after one more label, for every candidate at once: the NTK look-ahead kernel."""
+"""What a model would predict after one more label, for every candidate at once: of a kernel, of a linear classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pyal.arrays import (
     widened,
 )
 from pyal.kernels.launcher import launch
-from pyal.kernels.matrices import value_dtype
+from pyal.kernels.matrices import checked_matrix, value_dtype
 from pyal.kernels.memory import room
 
 Objective = Literal["risk", "agreement", "soft_risk", "output_change", "expected_risk"]
@@ -129,6 +129,84 @@ def ntk_lookahead(
     if row >= 0:
         raise ValueError(f"R must be positive semidefinite; learning rows leaves a negative variance at row {row}")
     return positions, objectives, scores
+
+
+def rank_one_gains(
+    G: Any,
+    errors: Any,
+    scores: Any,
+    labels: Any,
+    *,
+    scale: float = 1.0,
+    cap: float = np.inf,
+    n_jobs: int | None = None,
+) -> tuple[Any, Any]:
+    """How good a linear classifier is on V held-out rows after each of m candidates alone: (correct (m,), loss (m,)).
+
+    Candidate j moves the scores of row v to s = scores_v + G[j, v] errors_j. correct: how many rows have their largest
+    score, ties to the lowest class, at their label, int64. loss: the mean over the rows of min(cap, logsumexp(scale s)
+    - scale s[label]), in nats, float64. Both are made of the same s in double; those that rounding makes equal are
+    tied. Memory: 24 V C + 8 m C bytes.
+
+    G: (m, V) how far each candidate moves each row: k_j . x_v for a step that adds (t_j - W x_j) k_j' to W.
+    errors: (m, C) the targets of the candidates less what is predicted for them, within 1e150 of 0.
+    scores: (V, C) before, within 1e300 of 0. -inf is a class that is not known and stays so.
+    labels: (V,) columns of scores. Where the score of its label is -inf a row is wrong and its loss the cap.
+    scale: what scores are multiplied by in the loss, an inverse temperature above 0.
+    cap: the largest loss of a row, above 0.
+
+    Raises ValueError where shapes do not fit, values are not finite, or a row of scores has no finite one.
+
+    >>> correct, loss = rank_one_gains([[0.0], [2.0]], [[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0]], [0])
+    >>> correct.tolist(), loss.round(3).tolist()
+    ([0, 1], [1.313, 0.313])
+    """
+    moves = plain(checked_matrix(G, "G"))
+    m, V = moves.n, moves.d
+    E, S = _table(errors, "errors"), _table(scores, "scores")
+    if len(E) != m:
+        raise ValueError(f"errors must have one row per row of G, {m}; got {len(E)}")
+    if len(S) != V:
+        raise ValueError(f"scores must have one row per column of G, {V}; got {len(S)}")
+    if E.shape[1] != S.shape[1]:
+        raise ValueError(f"errors must have the classes of scores, {S.shape[1]}; got {E.shape[1]}")
+    bad = np.flatnonzero(~(np.abs(E) <= 1e150).all(axis=1))
+    if bad.size:
+        raise ValueError(f"errors must be numbers within 1e150 of 0; not so in row {first_few(bad)}")
+    bad = np.flatnonzero(~((np.abs(S) <= 1e300) | np.isneginf(S)).all(axis=1) | np.isneginf(S).all(axis=1))
+    if bad.size:
+        raise ValueError(
+            f"scores must be numbers within 1e300 of 0 or -inf, not all -inf in a row; not so in row {first_few(bad)}"
+        )
+    own = vector(labels, V, "labels", "iu", "int64")
+    bad = np.flatnonzero((own < 0) | (own >= S.shape[1]))
+    if bad.size:
+        raise ValueError(f"labels must be in 0 .. {S.shape[1] - 1}; got {own[bad[0]]} at {first_few(bad)}")
+    correct, loss = empty((m,), "int64", moves.device), empty((m,), "float64", moves.device)
+    launch(
+        "rank_one_gains",
+        moves,
+        n_jobs,
+        errors=on_device(E, moves.device),
+        scores=on_device(np.ascontiguousarray(S.T), moves.device),
+        labels=on_device(own, moves.device),
+        C=S.shape[1],
+        scale=number(scale, "scale"),
+        cap=number(cap, "cap", infinite=True),
+        correct=correct,
+        loss=loss,
+    )
+    return correct, loss
+
+
+def _table(values: Any, name: str) -> NDArray[np.float64]:
+    """(., C) float64 on the host."""
+    found = as_numpy(values, name)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; got dtype {found.dtype}")
+    if found.ndim != 2 or not found.shape[1]:
+        raise ValueError(f"{name} must be 2-D, a column for each class; got shape {found.shape}")
+    return np.ascontiguousarray(found, np.float64)
 
 
 def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:

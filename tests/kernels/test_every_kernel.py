@@ -83,6 +83,7 @@ def test_every_public_kernel_is_called_here():
     elsewhere = {"Carried", "checked_matrix", "sqnorms", "ntk_weights", "ntk_outputs"}  # no rows come in, or no kernel
     elsewhere |= {"ntk_lookahead"}  # takes a kernel matrix
     elsewhere |= {"mixture_entropies"}  # takes probabilities: test_information.py
+    elsewhere |= {"rank_one_gains"}  # takes steps of held-out rows: test_rank_one_gains.py
     elsewhere |= {"recursive_least_squares"}  # writes into what it is given: test_least_squares.py
     assert set(kernels.__all__) - {name.split()[0] for name in CALLS} == elsewhere
 

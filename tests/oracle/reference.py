@@ -214,6 +214,18 @@ def recursive_least_squares(X, targets):
     return (pinv @ values(targets)).T, pinv @ pinv.T, pinv @ X, int(np.linalg.matrix_rank(X))
 
 
+def rank_one_gains(G, errors, scores, labels, *, scale=1.0, cap=np.inf):
+    G, errors, scores, labels = values(G), values(errors), values(scores), np.asarray(labels)
+    correct, loss = np.zeros(len(G), np.int64), np.zeros(len(G))
+    for j in range(len(G)):
+        after = scores + G[j][:, None] * errors[j]
+        apart = scale * (after - after.max(axis=1, keepdims=True))
+        losses = np.log(np.exp(apart).sum(axis=1)) - apart[np.arange(len(labels)), labels]
+        correct[j] = (after.argmax(axis=1) == labels).sum()
+        loss[j] = np.minimum(losses, cap).mean()
+    return correct, loss
+
+
 def entropy(p) -> np.ndarray:
     """In nats, over the last axis."""
     p = values(p)

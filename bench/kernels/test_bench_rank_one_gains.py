@@ -1,0 +1,77 @@
+"""What one more label would do to a linear classifier: rank_one_gains against NumPy and torch.
+
+10 classes and 1,000 held-out rows. PYAL_BENCH_CANDIDATES says how many candidates there are (2000 by default).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from peers import Peer
+
+from pyal import kernels
+
+CANDIDATES, TEST, CLASSES = int(os.environ.get("PYAL_BENCH_CANDIDATES") or 2000), 1000, 10
+SCALE, CAP = 73.68, 36.04
+Answer = tuple[np.ndarray, np.ndarray]
+
+
+def numpy_gains(G: np.ndarray, errors: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Answer:
+    """In blocks of candidates that stay in cache."""
+    correct, loss = np.empty(len(G), np.int64), np.empty(len(G))
+    rows = np.arange(len(labels))
+    for begin in range(0, len(G), 8):
+        part = slice(begin, begin + 8)
+        after = G[part, :, None] * errors[part, None, :]
+        after += scores
+        correct[part] = (after.argmax(2) == labels).sum(1)
+        after -= after.max(2, keepdims=True)
+        after *= SCALE
+        own = after[:, rows, labels]
+        losses = np.log(np.exp(after, out=after).sum(2)) - own
+        loss[part] = np.minimum(losses, CAP).mean(1)
+    return correct, loss
+
+
+def torch_gains(G: np.ndarray, errors: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Answer:
+    import torch
+
+    correct, loss = np.empty(len(G), np.int64), np.empty(len(G))
+    S, y = torch.from_numpy(scores), torch.from_numpy(labels)
+    for begin in range(0, len(G), 64):
+        part = slice(begin, begin + 64)
+        after = torch.addcmul(S, torch.from_numpy(G[part])[:, :, None], torch.from_numpy(errors[part])[:, None, :])
+        correct[part] = (after.argmax(2) == y).sum(1).numpy()
+        own = after.gather(2, y.expand(len(after), -1)[:, :, None])[:, :, 0]
+        losses = torch.logsumexp(SCALE * after, 2) - SCALE * own
+        loss[part] = losses.clamp(max=CAP).mean(1).numpy()
+    return correct, loss
+
+
+PEERS = [
+    Peer("rank_one_gains", "NumPy", numpy_gains),
+    Peer("rank_one_gains", "torch", torch_gains, ("torch",)),
+]
+
+
+def agree(mine: Answer, theirs: Answer) -> str:
+    np.testing.assert_array_equal(mine[0], theirs[0])
+    difference = np.abs(mine[1] - theirs[1]).max()
+    assert difference < 1e-8
+    return f"equal accuracy, loss {difference:.0e}"
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_kernel(versus: Callable[..., Any], peer: Peer, n_jobs: int) -> None:
+    rng = np.random.default_rng(0)
+    G, errors = 0.1 * rng.standard_normal((CANDIDATES, TEST)), rng.standard_normal((CANDIDATES, CLASSES))
+    scores, labels = rng.standard_normal((TEST, CLASSES)), rng.integers(0, CLASSES, TEST)
+    given = G, errors, scores, labels
+    work = f"{CANDIDATES} candidates, {TEST} held-out rows, {CLASSES} classes"
+    mine = partial(kernels.rank_one_gains, *given, scale=SCALE, cap=CAP, n_jobs=n_jobs)
+    versus("rank_one_gains", work, mine, peer, partial(peer.call, *given), agree)
