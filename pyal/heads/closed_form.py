@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,12 +12,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from pyal.arrays import number, row_blocks, size
+from pyal.arrays import n_jobs_checked, number, row_blocks, size
 from pyal.heads.inputs import checked_X, checked_X_y, one_hot, softmax
+from pyal.kernels import rank_one_gains
 from pyal.kernels.least_squares import LeastSquares
+from pyal.metrics import class_positions, cross_entropy
+from pyal.metrics.likelihood import LARGEST
 
 _SOLVERS = ("solve", "inv", "pinv", "ridge")
 _RIDGE = 1e-2  # times tr(X'X) / d
+_LARGEST_MOVE = 1e140  # of a held-out row: far above, products of scores leave the range of float64
 
 
 def principal_components(pool: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -31,6 +38,12 @@ def principal_components(pool: NDArray[Any], k: int) -> tuple[NDArray[np.float64
     components = np.linalg.eigh(covariance)[1][:, : -k - 1 : -1].T
     largest = np.abs(components).argmax(1)
     return mean, components * np.sign(components[np.arange(k), largest])[:, None]
+
+
+def _runs(values: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """The (begin, end) of equal neighbours."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    return pairwise([0, *edges.tolist(), len(values)]) if len(values) else iter(())
 
 
 class PrincipalComponents(NamedTuple):
@@ -120,10 +133,7 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.classes_ = known
             self._least_squares = self._fitted(self._columns(X), one_hot(y, known))
             return self
-        if (known.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
-            raise ValueError(
-                f"y must hold labels of the kind fitted before, such as {self.classes_[0]!r}; got {known[0]!r}"
-            )
+        self._check_kind(known, "y")
         merged = np.union1d(self.classes_, known)
         for at in np.flatnonzero(~np.isin(merged, self.classes_)):
             self._least_squares.add_targets(int(at))
@@ -131,11 +141,67 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._least_squares.add(self._columns(X), one_hot(y, merged))
         return self
 
+    def after_each(
+        self, X: Any, y: Any, X_test: Any, y_test: Any, *, n_jobs: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What `partial_fit` of each row alone would make of a held-out set: (accuracy (m,), loss (m,)).
+
+        This is what copies of the head would answer, with row j and its label y_j added to copy j, for all j at once;
+        the head stays as it is. The loss is `pyal.metrics.cross_entropy`: nats, at most 36.04 for a row. Where y_j is
+        new it is one more class for row j alone. Labels in y_test that are not known then count as wrong, with the
+        largest loss. O(d^2 + V d + V C) a row; but rows that an update does not do for (`partial_fit` says which, with
+        solver="ridge" and alpha=None all) are added to copies one by one. Memory: O(d^2 + V (d + C)) and some 60 MB.
+
+        X: (m, d) rows.
+        y: (m,) the label that each would be given.
+        X_test: (V, d) held-out rows.
+        y_test: (V,) their labels.
+        n_jobs: CPU threads. None: all that this process may use.
+
+        >>> head = ClosedFormSoftmax().fit([[0.0, 1.0]], ["cat"])
+        >>> X, y = [[1.0, 0.0], [1.0, 1.0]], ["dog", "cat"]
+        >>> accuracy, loss = head.after_each(X, y, [[1.0, 0.1], [0.0, 1.0]], ["dog", "cat"])
+        >>> accuracy.tolist(), loss.round(2).tolist()
+        ([1.0, 0.5], [0.0, 18.02])
+        """
+        check_is_fitted(self)
+        n_jobs = n_jobs_checked(n_jobs)
+        X, y = checked_X_y(self, X, y, first=False)
+        self._check_kind(y, "y")
+        try:
+            X_test, y_test = checked_X_y(self, X_test, y_test, first=False)
+        except ValueError as error:
+            raise ValueError(f"X_test and y_test: {error}") from error
+        self._check_kind(y_test, "y_test")
+        rows = self._columns(X_test)
+        scores, reach = rows @ self._least_squares.coef.T, float(np.abs(rows).max())
+        group = class_positions(y, np.union1d(self.classes_, y))
+        group[np.isin(y, self.classes_)] = -1  # else by the new class
+        accuracy, loss = np.empty(len(X)), np.empty(len(X))
+        for part in row_blocks(len(X), len(rows) + 4 * rows.shape[1], 4):
+            at = part.start + np.argsort(group[part], kind="stable")
+            x = self._columns(X[at])
+            K, sure = self._least_squares.steps(x)
+            sure &= np.abs(K).max(axis=1) < _LARGEST_MOVE / max(reach, 1.0)
+            for j in at[~sure]:
+                head = copy.deepcopy(self).partial_fit(X[j : j + 1], y[j : j + 1])
+                accuracy[j] = (head.predict(X_test) == y_test).mean()
+                loss[j] = cross_entropy(y_test, head.predict_proba(X_test), head.classes_)
+            at, x, G = at[sure], x[sure], K[sure] @ rows.T
+            for begin, end in _runs(group[at]):
+                j = at[begin:end]
+                moved = self._moved(x[begin:end], y[j], scores, y_test)
+                correct, loss[j] = rank_one_gains(
+                    G[begin:end], *moved, scale=self._spread, cap=LARGEST, n_jobs=n_jobs
+                )  # fmt: skip
+                accuracy[j] = correct / len(rows)
+        return accuracy, loss
+
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities (N, C) of the classes in classes_."""
         check_is_fitted(self)
         scores = self._scores(X)
-        scores *= np.log1p(self._epsilon) - np.log(self._epsilon)
+        scores *= self._spread
         return softmax(scores)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -164,6 +230,31 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def alpha_(self) -> float:
         """The multiple of the identity added to X'X."""
         return self._least_squares.penalty
+
+    @property
+    def _spread(self) -> float:
+        """The inverse temperature of x W_onehot."""
+        return float(np.log1p(self._epsilon) - np.log(self._epsilon))
+
+    def _check_kind(self, y: NDArray[Any], name: str) -> None:
+        if (y.dtype.kind in "USO") != (self.classes_.dtype.kind in "USO"):
+            raise ValueError(
+                f"{name} must hold labels of the kind fitted before, such as {self.classes_[0]!r}; got {y[0]!r}"
+            )
+
+    def _moved(
+        self, x: NDArray[np.float64], y: NDArray[Any], scores: NDArray[np.float64], y_test: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """errors, scores and labels for `rank_one_gains`; rows x are of known classes, or all of one new class."""
+        coef, classes = self._least_squares.coef, np.union1d(self.classes_, y)
+        for new in np.flatnonzero(~np.isin(classes, self.classes_)):
+            coef, scores = np.insert(coef, new, 0.0, axis=0), np.insert(scores, new, 0.0, axis=1)
+        errors, labels = one_hot(y, classes) - x @ coef.T, class_positions(y_test, classes)
+        if (labels < 0).any():  # one more class, which nothing is predicted to be
+            errors = np.hstack([errors, np.zeros((len(errors), 1))])
+            scores = np.hstack([scores, np.full((len(scores), 1), -np.inf)])
+            labels[labels < 0] = len(classes)
+        return errors, scores, labels
 
     def _check_parameters(self) -> None:
         if self.solver not in _SOLVERS:
@@ -206,9 +297,8 @@ class ClosedFormSoftmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _weights(self) -> NDArray[np.float64]:
         coef = self._least_squares.coef
-        spread = np.log1p(self._epsilon) - np.log(self._epsilon)
         # Each row of Y sums to 1, so the sum of its columns' fits is the fit of a column of ones.
-        weights: NDArray[np.float64] = spread * coef + np.log(self._epsilon) * coef.sum(0)
+        weights: NDArray[np.float64] = self._spread * coef + np.log(self._epsilon) * coef.sum(0)
         return weights
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
