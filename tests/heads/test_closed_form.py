@@ -143,6 +143,17 @@ def test_announced_classes_and_one_class():
     )
 
 
+def test_text_may_come_as_objects():
+    """As a column of a frame does, before or after a list of text."""
+    X, y = labelled()
+    expected = ClosedFormSoftmax().fit(X, y).predict_proba(X)
+    for first, then in ((object, str), (str, object), (object, object)):
+        head = ClosedFormSoftmax().fit(X[:20], y[:20].astype(first)).partial_fit(X[20:], y[20:].astype(then))
+        np.testing.assert_allclose(head.predict_proba(X), expected, atol=1e-9)
+        accuracy, _ = head.after_each(X[:2], y[:2].astype(then), X, y.astype(first))
+        assert (accuracy > 0.5).all()
+
+
 def test_what_is_found_in_a_pool_serves_many_fits():
     X, y = labelled(60, 6)
     head = ClosedFormSoftmax(pca=4)
