@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
+import csv
+import sys
 from typing import Any
 
 
@@ -53,10 +54,13 @@ def _collect(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _examples(paths: list[str]) -> Any:
+def _examples(paths: list[str], horizon: int = 1) -> Any:
+    """The examples of all files, as one table."""
     from pyal import surrogate
 
     every = [surrogate.load_examples(path) for path in paths]
+    if horizon > 1:  # before they are joined: the runs of two files may have one name
+        every = [examples.averaged(horizon) for examples in every]
     return every[0] if len(every) == 1 else surrogate.concatenated(every)
 
 
@@ -64,9 +68,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     from pyal import files, surrogate
 
     files.check_writable(arguments.output, force=arguments.force)
-    examples = _examples(arguments.examples)
-    if arguments.horizon > 1:
-        examples = examples.averaged(arguments.horizon)
+    examples = _examples(arguments.examples, arguments.horizon)
     search: Any = {"none": False, "coordinate": True, "full": "full"}[arguments.search]
     model = surrogate.fit(
         examples,
@@ -80,8 +82,15 @@ def _fit(arguments: argparse.Namespace) -> int:
         n_jobs=arguments.n_jobs,
     )
     model.save(arguments.output)
-    print(f"model: {arguments.output}, {model.name}: {json.dumps(model.measured)}")
+    print(f"model: {arguments.output}, {model.name} of {len(examples)} examples{_explained(model.measured)}")
     return 0
+
+
+def _explained(measured: Any) -> str:
+    """How much of the variance of the gains the model explains, where it predicts them at all."""
+    parts = [(part, measured[part]["explained"]) for part in ("train", "validation", "test")]
+    said = ", ".join(f"{100 * share:.1f} % in {part}" for part, share in parts if share is not None)
+    return f"; of the variance of the gains it explains {said}" if said else ""
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -89,7 +98,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     models = [surrogate.load(path, trusted=arguments.trusted) for path in arguments.models]
     rows = surrogate.evaluate(models, _examples(arguments.examples))
-    print(",".join(rows[0]))
-    for row in rows:
-        print(",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
+    table = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    )
     return 0

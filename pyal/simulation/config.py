@@ -93,7 +93,7 @@ def _read(
         found["workdir"] = os.path.join(folder, _text(path, found["workdir"], "workdir"))
     if isinstance(found.get("strategies"), dict):
         found["strategies"] = {name: _strategy(value) for name, value in found["strategies"].items()}
-    answers = {name: _labels(file) for name, file in files.items() if name.startswith("y")}
+    given: dict[str, Any] = {name: _labels(file) if name.startswith("y") else file for name, file in files.items()}
     for name in ("groups", "weights"):
         if name in data:
             found[name] = _labels(os.path.join(folder, _text(path, data[name], f"data.{name}")))
@@ -101,9 +101,9 @@ def _read(
         if not isinstance(data["views"], list):
             raise TypeError(f"{path}: data.views must be a list of files; got {data['views']!r}")
         found["views"] = [os.path.join(folder, _text(path, view, "data.views")) for view in data["views"]]
-    if "X_validation" in files:
-        found["validation"] = (files.pop("X_validation"), answers.pop("y_validation"))
-    return {**found, **files, **answers, "estimator": estimator}
+    if "X_validation" in given:
+        found["validation"] = (given.pop("X_validation"), given.pop("y_validation"))
+    return {**found, **given, "estimator": estimator}
 
 
 def _parsed(path: str) -> dict[str, Any]:
