@@ -6,8 +6,6 @@ them as they are.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -370,7 +368,7 @@ def dcom(
             greedy.take(greedy.best(np.setdiff1d(left, greedy.picked)))
         return rows[greedy.picked[len(begun) :]]
 
-    return dataclasses.replace(pool, candidates=drawn).in_turn(batch_size, next_picks, ahead=False)
+    return pool.in_turn(batch_size, next_picks, ahead=False, among=drawn)
 
 
 def _check_dcom(delta: float | None, max_delta: float, midpoint: float, steepness: float) -> None:
