@@ -74,7 +74,7 @@ class TestEveryStrategy:
     def test_takes_weights_or_says_that_it_cannot(self, strategy):
         weights = np.ones(N)
         if strategy not in WEIGHED:
-            with pytest.raises(ValueError, match=f"strategy '{strategy}' cannot use weights=: .*; bald, .* do"):
+            with pytest.raises(ValueError, match=f"strategy '{strategy}' cannot use weights=: .*; badge, bald, .* do"):
                 ask(strategy, weights=weights)
             return
         assert ask(strategy, weights=weights) == ask(strategy, weights=7 * weights)

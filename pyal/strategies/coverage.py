@@ -85,13 +85,15 @@ def _first(pool: Pool, candidates: NDArray[np.int64], first: str, rng: np.random
 @strategy(
     "kmeans_plus_plus",
     aliases=("kmeanspp", "d2_sampling"),
+    weighs=True,
     citation="Arthur & Vassilvitskii 2007 (SODA)",
 )
 def kmeans_plus_plus(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draws rows far from all that is labelled or picked: the seeds of k-means++.
 
     Each row is drawn with a probability proportional to its squared Euclidean distance to the nearest labelled or
-    picked row, or uniformly where all these distances are 0. Where nothing is labelled the first is drawn uniformly.
+    picked row, times its weight where weights are given, or uniformly where all of these are 0. Where nothing is
+    labelled the first is drawn uniformly, or in proportion to the weights.
     """
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
@@ -99,6 +101,7 @@ def kmeans_plus_plus(pool: Pool, batch_size: int, *, rng: np.random.Generator) -
         picks = kernels.d2_sampling(
             pool.X,
             wanted,
+            weights=pool.weights,
             covered_by=covered,
             candidates=candidates,
             first="uniform",
