@@ -22,6 +22,9 @@ GROUPS = np.arange(N) // 6
 PREDICTED = P.argmax(axis=1)
 GREEDY = {"coreset": {}, "lcmd": {}, "cdal": {}, "maxherding": {}, "probcover": {"delta": 0.5, "exhausted": "lowest"}}
 WEIGHED = [s.name for s in pyal.list_strategies() if s.weighs]
+# Held to it one by one here, in test_rules_in_loops.py and in tests/strategies.
+EXACT = ["badge", "batchbald", "cdal", "coreset", "dcom", "falcun", "kmeans_plus_plus", "lcmd", "lookahead"]
+EXACT += ["maxherding", "ntkcpl", "probcover", "supclust", "typiclust", "uherding"]
 NAMES = [s.name for s in pyal.list_strategies()]
 
 
@@ -117,6 +120,12 @@ def test_greedy_picks_are_those_made_one_by_one(strategy, rules):
             assert ask(strategy, 24, **given, **options) == picks
     else:
         assert ask(strategy, 24, **given, **options) == picks
+
+
+def test_select_says_which_strategies_pick_so():
+    said = " ".join((pyal.select.__doc__ or "").split()).split("Greedy strategies (")[1].split(")")[0]
+    assert said.split(", ") == EXACT
+    assert set(GREEDY) <= set(EXACT) <= set(NAMES)
 
 
 def test_scores_take_the_next_best():
