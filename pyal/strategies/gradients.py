@@ -73,7 +73,9 @@ def bait(
     the trace rises least. The rows are those of `features` where these are given, else of X, at norm 1 by default: of
     rows of many norms it picks the longest, which cost three to five points of accuracy on embeddings of CIFAR-10. p is
     the mean over the T passes of a (T, N, C) proba. All sums are float64, and gains that differ by less than 1e-9 of
-    the largest are ties. Where every row is sure of its class, "binary" takes p (1 - p) to be the same for all.
+    the largest are ties. Where every row is sure of its class, "binary" takes p (1 - p) to be the same for all. Rules
+    (groups, min_distance, class_balance) are kept by its next best: rows are removed again, so that there is no order
+    of picks in which to keep them.
 
     fisher: "binary" takes the Fisher information of row i as p (1 - p) h h^T, where p is its largest probability: as
         wide as h, which each pick reads once. "classes" takes that of all classes, the sum over c of
