@@ -51,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rows": {"type": int, "metavar": "N", "help": "only the first rows of each pool"},
     "n-jobs": {"type": int, "default": measure.threads(), "metavar": "N", "help": "runs at a time; default: the CPUs"},
     "strategies": {"nargs": "+", "metavar": "NAME", "help": "default: all that are registered"},
-    "sets": {"nargs": "+", "metavar": "NAME", "help": "data sets; default: all of the study"},
+    "sets": {"nargs": "+", "metavar": "NAME", "help": "data sets or settings; default: all of the study"},
     "estimator": {"choices": ("logistic", "closed_form"), "default": "logistic"},
     "budget": {"type": int, "metavar": "N", "help": "labels in the end"},
     "parts": {"nargs": "+", "metavar": "PART", "help": "of the study; default: all"},

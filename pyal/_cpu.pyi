@@ -2,6 +2,7 @@ from typing import Any
 
 d2_uniforms: int
 lookahead_pending: int
+lookahead_determined: dict[str, float]
 
 def isa_in_use() -> str: ...
 def isas_compiled() -> tuple[str, ...]: ...

@@ -203,16 +203,27 @@ class Pool:
             out[part] = passes.mean(axis=0).argmax(axis=1)
         return out
 
-    def upkeep(self, batch_size: int) -> Upkeep:
-        """The rules, which are not None, at the beginning of a batch."""
+    def upkeep(self, batch_size: int, among: NDArray[np.int64] | None = None) -> Upkeep:
+        """The rules, which are not None, at the beginning of a batch; among: the candidates looked at, if not all.
+
+        The shares of classes are those of all candidates.
+        """
         assert self.rules is not None
         predicted = self.balanced_by
         if predicted is None and self.rules.class_balance:
             predicted = self.predicted
-        return Upkeep(self.rules, self.X, self.candidates, predicted, batch_size, self.n_jobs)
+        upkeep = Upkeep(self.rules, self.X, self.candidates, predicted, batch_size, self.n_jobs)
+        upkeep.candidates = self.candidates if among is None else among
+        return upkeep
 
     def in_turn(
-        self, batch_size: int, next_picks: NextPicks, *, ahead: bool = True, one_by_one: bool = False
+        self,
+        batch_size: int,
+        next_picks: NextPicks,
+        *,
+        ahead: bool = True,
+        one_by_one: bool = False,
+        among: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
         """Greedy picks under the rules, as if a row that breaks one had not been a candidate at that pick.
 
@@ -220,10 +231,11 @@ class Pool:
         and from where they first break a rule asked for again. ahead: whether some are then asked for that may not be
         taken; False asks for one at a time, for kernels that start afresh when their last picks were not taken.
         one_by_one: True does so from the first pick on, where candidates count that are not picked themselves.
+        among: the candidates that are looked at, where that is a subset.
         """
         if self.rules is None:
-            return next_picks(np.empty(0, np.int64), self.candidates, batch_size)
-        upkeep, picked = self.upkeep(batch_size), np.empty(0, np.int64)
+            return next_picks(np.empty(0, np.int64), self.candidates if among is None else among, batch_size)
+        upkeep, picked = self.upkeep(batch_size, among), np.empty(0, np.int64)
         at_once = 1 if one_by_one else batch_size
         while (left := batch_size - len(picked)) and len(upkeep.candidates):
             wanted = min(left, at_once, len(upkeep.candidates))

@@ -64,17 +64,19 @@ def select(
         that to another pick or to a labelled row.
     class_balance: True lets a batch hold at most so many rows of one predicted class as are needed to fill it, if all
         classes give as many. It needs proba.
-    weights: (N,) what the rows count, not negative, for strategies that value rows one by one; the others refuse it.
+    weights: (N,) what the rows count, not negative, for strategies that value rows one by one; the others refuse it,
+        and `pyal strategies` says which take it.
     metric: "euclidean", or "cosine", which takes the rows of X at norm 1, without a copy. None: what the strategy's
         source does, which `pyal strategies NAME` says.
     device: "cpu", "cuda" or "cuda:1". None: where X lives.
     n_jobs: CPU threads. None: all that this process may use.
     options: the strategy's own; `pyal strategies NAME` explains them.
 
-    groups, min_distance and class_balance are rules that hold with every strategy. Greedy strategies (coreset,
-    kmeans_plus_plus, probcover, maxherding, uherding, dcom, badge, falcun, cdal, lcmd, batchbald) pick as if a row that
-    breaks a rule had not been a candidate at that pick, the others, and coreset and badge in parts, take their next
-    best. Where fewer rows than batch_size keep the rules, these come back with a UserWarning.
+    groups, min_distance and class_balance are rules that hold with every strategy. Greedy strategies (badge, batchbald,
+    cdal, coreset, dcom, falcun, kmeans_plus_plus, lcmd, lookahead, maxherding, ntkcpl, probcover, supclust, typiclust,
+    uherding) pick as if a row that breaks a rule had not been a candidate at that pick, the others, coreset and badge
+    in parts, and lookahead in one pass, take their next best. Where fewer rows than batch_size keep the rules, these
+    come back with a UserWarning.
 
     The same random_state gives the same picks. Nothing is changed in place, and no global random state is touched.
     Memory: O(N) beyond X unless `pyal.list_strategies()` says otherwise.

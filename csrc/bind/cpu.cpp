@@ -110,4 +110,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("set_isa", [](const std::string& name) { set_isa(name.c_str()); }, pybind11::arg("name"));
   m.attr("d2_uniforms") = d2_uniforms;
   m.attr("lookahead_pending") = lookahead_pending;
+  m.attr("lookahead_determined") =
+      pybind11::dict(pybind11::arg("float32") = lookahead_determined<float>,
+                     pybind11::arg("float64") = lookahead_determined<double>);
 }

@@ -140,6 +140,7 @@ void read(const Arguments& a, D2SamplingParams<T>& p) {
        static_cast<D2First>(a.integer("first")),
        a.real("first_uniform"),
        a.pointer<const double>("uniforms"),
+       a.pointer<const double>("importance"),
        a.pointer<int64_t>("positions")};
 }
 template <class T>

@@ -56,6 +56,11 @@ struct Sampler {
     return static_cast<double>(dot(q, q, p.q_cols)) * xx;
   }
 
+  // What candidate i is drawn in proportion to, where `weight` is its weight.
+  double mass(int64_t i, double weight) const {
+    return p.importance ? p.importance[candidates.position(i)] * weight : weight;
+  }
+
   static V combine(double sqnorm_a, double sqnorm_b, V of_q, V of_x) {
     const double square = sqnorm_a + sqnorm_b - 2 * (static_cast<double>(of_q) * static_cast<double>(of_x));
     return square > 0 ? static_cast<V>(square) : V(0);
@@ -93,7 +98,8 @@ struct Sampler {
 
   void add_block(int64_t b) {
     double total = 0;
-    for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i) total += static_cast<double>(s.weight[i]);
+    for (int64_t i = b * d2_block; i < at_most((b + 1) * d2_block, s.n); ++i)
+      total += mass(i, static_cast<double>(s.weight[i]));
     s.sum[b] = total;
   }
 
@@ -137,8 +143,9 @@ struct Sampler {
     double within = 0;
     int64_t chosen = -1;
     for (int64_t i = block * d2_block; i < at_most((block + 1) * d2_block, s.n); ++i) {
-      if (s.weight[i] > 0) chosen = i;
-      within += static_cast<double>(s.weight[i]);
+      const double here = mass(i, static_cast<double>(s.weight[i]));
+      if (here > 0) chosen = i;
+      within += here;
       if (within > target - before) break;
     }
     return chosen;
@@ -167,6 +174,26 @@ struct Sampler {
     if (!update_all(control)) return -1;
     const double u = uniforms[2 * d2_attempts], sum = total();
     return sum == 0 ? unpicked(u) : draw(u * sum);
+  }
+
+  // The first pick where nothing is covered and first = uniform.
+  int64_t uniform_first() {
+    if (p.importance) {
+      for (int64_t i = 0; i < s.n; ++i) s.weight[i] = 1;
+      for (int64_t b = 0; b < s.n_blocks; ++b) add_block(b);
+      const double sum = total();
+      const int64_t drawn = sum == 0 ? -1 : draw(p.first_uniform * sum);
+      for (int64_t i = 0; i < s.n; ++i) s.weight[i] = static_cast<V>(__builtin_inf());
+      if (drawn >= 0) return drawn;
+    }
+    return static_cast<int64_t>(p.first_uniform * static_cast<double>(s.n));
+  }
+
+  int64_t largest_first() const {
+    int64_t first = 0;
+    for (int64_t i = 1; i < s.n; ++i)
+      if (mass(i, s.sqnorm[i]) > mass(first, s.sqnorm[first])) first = i;
+    return first;
   }
 
   void take(int64_t i, int64_t t) {
@@ -211,13 +238,7 @@ bool d2_sampling(const D2SamplingParams<T>& p, void* scratch, const Control& con
 
   int64_t t = 0;
   if (!p.covered.size) {
-    int64_t first = static_cast<int64_t>(p.first_uniform * static_cast<double>(s.n));
-    if (p.first == D2First::largest) {
-      first = 0;
-      for (int64_t i = 1; i < s.n; ++i)
-        if (s.sqnorm[i] > s.sqnorm[first]) first = i;
-    }
-    sampler.take(first, t++);
+    sampler.take(p.first == D2First::largest ? sampler.largest_first() : sampler.uniform_first(), t++);
   } else if (!p.q) {
     const RowList<T> covered = {p.X, p.covered.data};
     const Frame<T> frame = including(make_frame(candidates, s.n, s.origin, s.mean), covered, p.covered.size);

@@ -36,6 +36,7 @@ struct Scratch {
   int64_t n;
   const C* q;
   int64_t q_cols;
+  const double* importance;
   bool X_vectorized, q_vectorized;
   Arena arena;
   C* weights;    // (candidates,)
@@ -49,6 +50,7 @@ struct Scratch {
         n(p.X.rows),
         q(p.q),
         q_cols(p.q_cols),
+        importance(p.importance),
         X_vectorized(vectorizable(p.X.data, p.X.cols)),
         q_vectorized(vectorizable(p.q, p.q_cols)),
         arena(base),
@@ -59,6 +61,11 @@ struct Scratch {
         best(arena) {}
 
   __device__ ScaledRow<C> q_of(int64_t position) const { return {q + position * q_cols, C(1)}; }
+
+  // What a candidate is drawn in proportion to, where `weight` is its weight.
+  __device__ double mass(int64_t candidate, double weight) const {
+    return importance ? importance[rows.position(candidate)] * weight : weight;
+  }
 };
 
 // sqdist[r][k] between positions a[r] and b[k], by a warp. The combination rounds every product: products of equal rows
@@ -143,7 +150,7 @@ __global__ void d2_first_kernel(D2SamplingParams<T> p, Scratch<T> s) {
       warp_pairs<Product>(x, x, s.rows.d, s.X_vectorized, product);
       sqnorm = product[0][0];
     }
-    best = better(best, Best<double>{sqnorm, i});
+    best = better(best, Best<double>{s.mass(i, sqnorm), i});
   }
   if (grid_best(best, s.best) && threadIdx.x == 0) p.positions[0] = s.rows.position(best.position);
 }
@@ -152,6 +159,15 @@ template <class T>
 __global__ void d2_uniform_first_kernel(D2SamplingParams<T> p, Rows<T> rows) {
   const auto number = static_cast<int64_t>(p.first_uniform * static_cast<double>(rows.size));
   p.positions[0] = rows.position(min(number, rows.size - 1));
+}
+
+// Weights that are drawn from in proportion to the importance alone.
+template <class T>
+__global__ void d2_unit_kernel(Scratch<T> s) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (i >= s.rows.size) return;
+  s.weights[i] = compute_t<T>(1);
+  s.seen[i] = 0;
 }
 
 // Weights from the centres. With picked the only centre is the first pick, which is out from then on.
@@ -221,7 +237,8 @@ template <class T>
 __device__ void sum_block(const Scratch<T>& s, int64_t block, double (&values)[threads]) {
   const int64_t count = rows_of(s, block);
   block_sync();
-  values[threadIdx.x] = threadIdx.x < count ? static_cast<double>(s.weights[block * d2_block + threadIdx.x]) : 0.0;
+  const int64_t i = block * d2_block + threadIdx.x;
+  values[threadIdx.x] = threadIdx.x < count ? s.mass(i, static_cast<double>(s.weights[i])) : 0.0;
   add_in_order(values, count, 0);
 }
 
@@ -302,6 +319,11 @@ __device__ int64_t left_candidate(const Draws& d, const int64_t* seen, int64_t n
   return block_min(free && rank == number ? i : beyond_all);
 }
 
+template <class T>
+__device__ bool has_mass(const Scratch<T>& s, int64_t candidate) {
+  return s.mass(candidate, static_cast<double>(s.weights[candidate])) > 0;
+}
+
 struct Draw {
   int64_t candidate;
   bool all_zero;  // drawn from those left, and so accepted
@@ -332,8 +354,17 @@ __device__ Draw draw(const Scratch<T>& s, double u, int64_t n_left, double (&val
   const int64_t i = threadIdx.x;
   int64_t row = block_min(i < count && values[i] > inside ? i : beyond_all);
   if (row == beyond_all)
-    row = -block_min(i < count && s.weights[block * d2_block + i] > 0 ? -i : int64_t{0});
+    row = -block_min(i < count && has_mass(s, block * d2_block + i) ? -i : int64_t{0});
   return {block * d2_block + row, false};
+}
+
+// One block, where all weights are 1: the first pick, in proportion to the importance.
+template <class T>
+__global__ void d2_drawn_first_kernel(D2SamplingParams<T> p, Scratch<T> s) {
+  __shared__ double values[threads];
+  renew_running(s.draws, 0, values);
+  const Draw drawn = draw(s, p.first_uniform, s.rows.size, values);
+  if (threadIdx.x == 0) p.positions[0] = s.rows.position(drawn.candidate);
 }
 
 // A new weight of a candidate, or its pick as number t; the sums follow. Called by all, between barriers.
@@ -408,6 +439,10 @@ void d2_sampling(const D2SamplingParams<T>& p, void* scratch, CUstream_st* strea
   const bool nothing_covered = p.covered.size == 0;
   if (nothing_covered && p.first == D2First::largest) {
     launch(d2_first_kernel<T>, grid_for(s.rows.size, warps, max_partials), threads, stream, p, s);
+  } else if (nothing_covered && p.importance) {
+    launch(d2_unit_kernel<T>, grid_for(s.rows.size, threads), threads, stream, s);
+    launch(d2_sums_kernel<T>, blocks, threads, stream, s);
+    launch(d2_drawn_first_kernel<T>, 1, threads, stream, p, s);
   } else if (nothing_covered) {
     launch(d2_uniform_first_kernel<T>, 1, 1, stream, p, s.rows);
   }

@@ -35,8 +35,9 @@ def by_family() -> list[tuple[str, list[Strategy]]]:
 
 
 def listed(s: Strategy) -> str:
-    """What the list says of a strategy: its names, summary, needs, memory, source and options, in a few lines."""
-    lines = [_names(s), f"    {s.summary}", f"    needs {_needs(s)}; memory {s.memory}; {s.citation}"]
+    """What the list says of a strategy: its names, summary, needs, weights, memory, source and options, briefly."""
+    weighs = "; takes weights" if s.weighs else ""
+    lines = [_names(s), f"    {s.summary}", f"    needs {_needs(s)}{weighs}; memory {s.memory}; {s.citation}"]
     if s.options:
         lines.append(f"    options {', '.join(f'{name}{_default(value)}' for name, value in s.options.items())}")
     return "\n".join(lines)

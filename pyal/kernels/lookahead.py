@@ -60,7 +60,7 @@ def ntk_lookahead(
     f: (n, C) its predictions, before the rows `labeled` are learned too, within 1e18 of 0 (1e150 where R is float64).
     labels: (n,) the class that each row would be given. -1 or None: its largest prediction at that step.
     batch_size: b, how many rows to pick. 0 only scores.
-    labeled: positions or a boolean mask of rows that are learned first.
+    labeled: positions or a boolean mask of rows that are learned first, positions in the order given.
     targets: (n,) the right class of each row. -1 or None: its largest prediction.
     objective: what is least or largest over all n rows. "risk": rows whose class is not their target (least; Wen et al.
         2024). "agreement": rows that keep their class (least). "soft_risk": the sum of (1 - f[x, targets[x]])^2
@@ -88,7 +88,7 @@ def ntk_lookahead(
     if objective not in get_args(Objective):
         raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}; got {objective!r}")
     own, wanted = _classes(labels, n, classes, "labels"), _classes(targets, n, classes, "targets")
-    learned = np.empty(0, np.int64) if labeled is None else as_positions(labeled, n, "labeled")
+    learned = np.empty(0, np.int64) if labeled is None else _in_order(labeled, n)
     unknown = learned[own[learned] < 0]
     if unknown.size:
         raise ValueError(f"labels must hold the class of every labelled row; not so at {first_few(unknown)}")
@@ -209,6 +209,12 @@ def _table(values: Any, name: str) -> NDArray[np.float64]:
     return np.ascontiguousarray(found, np.float64)
 
 
+def _in_order(labeled: Any, n: int) -> NDArray[np.int64]:
+    """Positions as they come, or those of a mask: of equal rows with different classes the first one counts."""
+    ascending, given = as_positions(labeled, n, "labeled"), as_numpy(labeled, "labeled")
+    return ascending if given.dtype.kind not in "iu" else given.astype(np.int64)
+
+
 def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:
     """MemoryError where `copies` matrices (n, n) have no room: the kernel and its working copy are two."""
     what = f"looking ahead over {n} rows ({copies} of {n} x {n} in {dtype}; fewer candidates need less)"
@@ -218,6 +224,11 @@ def lookahead_room(n: int, dtype: str, device: str, copies: int) -> None:
 def mean_ridge(R: Matrix) -> float:
     """The default ridge: 1e-6 of the mean of the diagonal, and of a size that can be divided by."""
     return max(1e-6 * float((_diagonal(R) / R.n).sum()), _least_ridge(R))
+
+
+def determined_share(R: Matrix) -> float:
+    """A row whose variance, the ridge included, falls to this share of its first is determined by what was learned."""
+    return float(_cpu.lookahead_determined[value_dtype(R)])
 
 
 def kernel_matrix(R: Any, name: str = "R") -> Matrix:

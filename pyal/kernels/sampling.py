@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pyal import _cpu
-from pyal.arrays import cast, generator, on_device, widened
+from pyal.arrays import cast, generator, on_device, weights_checked, widened
 from pyal.kernels.launcher import launch
 from pyal.kernels.matrices import checked_matrix, greedy, sqnorms, value_dtype
 
@@ -17,6 +17,7 @@ def d2_sampling(
     batch_size: int,
     *,
     q: Any = None,
+    weights: Any = None,
     covered_by: Any = None,
     candidates: Any = None,
     first: Literal["largest", "uniform"] = "largest",
@@ -25,12 +26,15 @@ def d2_sampling(
 ) -> Any:
     """k-means++ picks, (b,) positions: each is drawn in proportion to its squared distance to what is chosen.
 
-    Where all distances are 0, a candidate is drawn uniformly. Memory: O(n + 65 b).
+    With weights it is drawn in proportion to weight times squared distance. Where all of these are 0, a candidate is
+    drawn uniformly. Memory: O(n + 65 b).
 
     batch_size: b, how many rows to pick.
     q: (n, C). With it the rows are the outer products q_i x X_i, which are never formed: this is BADGE (Ash et al.
         2020, arXiv:1906.03671). They are computed with in float32, or in float64 where X is.
-    first: the first pick where nothing is covered: "largest" is the row of the largest norm, "uniform" is drawn.
+    weights: (n,), at least 0, what the rows count. None: all rows count alike, as they do with equal weights.
+    first: the first pick where nothing is covered: "largest" is the row of the largest norm, or of the largest weight
+        times squared norm; "uniform" is drawn, in proportion to the weights where these are given.
 
     >>> d2_sampling([[0.0], [0.0], [5.0]], 2, random_state=0).tolist()
     [2, 0]
@@ -50,6 +54,10 @@ def d2_sampling(
         ):  # a power of two changes no probability, and keeps the products of norms in range
             wide = wide * 2.0 ** -float(np.frexp(float(abs(wide).max()))[1])
         factor, columns = cast(wide, value_dtype(X)), Q.d
+    importance = None
+    if weights is not None:
+        found = weights_checked(weights, X.n)
+        importance = on_device(found / max(float(found.max()), np.finfo(np.float64).tiny), X.device)
     rng = generator(random_state)
     first_uniform, uniforms = rng.random(), rng.random((b, _cpu.d2_uniforms))
     launch(
@@ -62,5 +70,6 @@ def d2_sampling(
         first=int(first == "uniform"),
         first_uniform=first_uniform,
         uniforms=on_device(uniforms, X.device),
+        importance=importance,
     )
     return asked.positions

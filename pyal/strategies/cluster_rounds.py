@@ -27,9 +27,10 @@ def round_robin(
     choose: Chooser = lambda _, typical: typical,
     typical_in: Matrix | None = None,
 ) -> NDArray[np.int64]:
-    """One pick per cluster and round. A round is scored as a whole: its picks bear on each other by the rules alone.
+    """One pick per cluster and round: the best of its candidates, scored among themselves.
 
-    Under rules a cluster's pick is the best of its rows that keeps them.
+    A round is scored as a whole, as its picks bear on each other by the rules alone: under rules a row that breaks one
+    is no candidate any more, and a cluster that has lost such rows since is scored again when it is visited.
 
     typical_in: the rows that typicality is measured on; None: those of the pool.
     """
@@ -44,22 +45,39 @@ def round_robin(
     groups = np.where(pool.is_candidate, assignment, -1)
     upkeep = None if pool.rules is None else pool.upkeep(batch_size)
     picks: list[int] = []
+
+    def best_of(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+        left = _sizes(groups, len(sizes))
+        return _best(pool, source, groups, clusters, left, int(k_nn), squared, choose) if len(clusters) else clusters
+
+    def visit(clusters: NDArray[np.int64]) -> None:
+        scored = _sizes(groups, len(sizes))
+        clusters = clusters[scored[clusters] > 0]
+        for cluster, best in zip(clusters, best_of(clusters), strict=True):
+            if upkeep is not None and (left := np.count_nonzero(groups == cluster)) != scored[cluster]:
+                if not left:
+                    continue
+                best = best_of(np.array([cluster]))[0]
+            picks.append(int(best))
+            groups[best] = -1
+            if upkeep is not None:
+                upkeep.take(np.array([best]))
+                groups[np.setdiff1d(pool.candidates, upkeep.candidates, assume_unique=True)] = -1
+
     for wave in waves:
-        left = np.bincount(groups[groups >= 0], minlength=len(sizes))
-        while len(picks) < batch_size and left[wave].any():
-            visited = wave[left[wave] > 0][: batch_size - len(picks)]
-            ranked = _ranked(pool, source, groups, visited, left, int(k_nn), squared, choose)
-            for cluster, rows in zip(visited.tolist(), ranked, strict=True):
-                best = rows[:1] if upkeep is None else rows[np.isin(rows, upkeep.candidates)][:1]
-                if len(best) and upkeep is not None:
-                    upkeep.take(best)
-                picks += best.tolist()
-                groups[best if len(best) else rows] = -1  # a cluster whose rows all break a rule is used up
-                left[cluster] -= len(best) or left[cluster]
+        while len(picks) < batch_size and len(unvisited := wave[_sizes(groups, len(sizes))[wave] > 0]):
+            while len(picks) < batch_size and len(unvisited):
+                now, unvisited = np.split(unvisited, [batch_size - len(picks)])
+                visit(now)
     return np.array(picks, np.int64)
 
 
-def _ranked(
+def _sizes(groups: NDArray[np.int64], clusters: int) -> NDArray[np.int64]:
+    """How many rows each cluster has left."""
+    return np.bincount(groups[groups >= 0], minlength=clusters)
+
+
+def _best(
     pool: Pool,
     source: Matrix,
     groups: NDArray[np.int64],
@@ -68,8 +86,8 @@ def _ranked(
     k_nn: int,
     squared: bool,
     choose: Chooser,
-) -> list[NDArray[np.int64]]:
-    """Of each visited cluster, in the order of `visited`, the rows left: best score first, then by position."""
+) -> NDArray[np.int64]:
+    """Of each visited cluster, which has rows left, the row of the best score; of several the lowest position."""
     k_of = np.zeros(len(left) + 1, np.int64)  # the last entry stands for group -1
     k_of[visited] = np.clip(left[visited] // 2, 1, k_nn)
     k_of_row = k_of[groups]
@@ -84,8 +102,7 @@ def _ranked(
     score = choose(active, typical)
     members = np.flatnonzero(active >= 0)
     ordered = members[np.lexsort((-score[members], active[members]))]
-    begin = np.searchsorted(active[ordered], visited)
-    return [ordered[first : first + left[cluster]] for first, cluster in zip(begin, visited, strict=True)]
+    return ordered[np.searchsorted(active[ordered], visited)]
 
 
 def top_fraction_filter(scores: Any, groups: Any, fraction: float) -> NDArray[np.bool_]:

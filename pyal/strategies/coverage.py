@@ -6,14 +6,14 @@ them as they are.
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
 from pyal.arrays import as_numpy
-from pyal.pool import Pool
+from pyal.pool import NextPicks, Pool
 from pyal.strategies.balls import GreedyBalls, Nearness, competence, labeled_balls
 from pyal.strategies.calibration import closest_labels, uncertainties
 from pyal.strategies.distances import ball_radius, spread, warn_where_alike, warn_where_empty
@@ -85,13 +85,15 @@ def _first(pool: Pool, candidates: NDArray[np.int64], first: str, rng: np.random
 @strategy(
     "kmeans_plus_plus",
     aliases=("kmeanspp", "d2_sampling"),
+    weighs=True,
     citation="Arthur & Vassilvitskii 2007 (SODA)",
 )
 def kmeans_plus_plus(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draws rows far from all that is labelled or picked: the seeds of k-means++.
 
     Each row is drawn with a probability proportional to its squared Euclidean distance to the nearest labelled or
-    picked row, or uniformly where all these distances are 0. Where nothing is labelled the first is drawn uniformly.
+    picked row, times its weight where weights are given, or uniformly where all of these are 0. Where nothing is
+    labelled the first is drawn uniformly, or in proportion to the weights.
     """
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
@@ -99,6 +101,7 @@ def kmeans_plus_plus(pool: Pool, batch_size: int, *, rng: np.random.Generator) -
         picks = kernels.d2_sampling(
             pool.X,
             wanted,
+            weights=pool.weights,
             covered_by=covered,
             candidates=candidates,
             first="uniform",
@@ -110,7 +113,13 @@ def kmeans_plus_plus(pool: Pool, batch_size: int, *, rng: np.random.Generator) -
     return pool.in_turn(batch_size, next_picks)
 
 
-@strategy("probcover", memory="O(N + classes d)", metric="cosine", citation="Yehuda et al. 2022, arXiv:2205.11320")
+@strategy(
+    "probcover",
+    memory="O(N + classes d)",
+    metric="cosine",
+    weighs=True,
+    citation="Yehuda et al. 2022, arXiv:2205.11320",
+)
 def probcover(
     pool: Pool,
     batch_size: int,
@@ -126,7 +135,8 @@ def probcover(
     """Picks the rows whose balls of radius delta cover the most rows that no ball covers yet.
 
     A row covers another where their Euclidean distance (not squared) is strictly below delta, and it always covers
-    itself. Labelled rows cover too.
+    itself. Labelled rows cover too. Where weights are given, each pick has the largest sum of the weights of the rows
+    that it covers anew; they have no part in the radius.
 
     delta: radius of the balls; the sources use 0.5 to 0.75 on rows at norm 1. None takes the radius at which as many
         balls as there will be labels, placed greedily over the whole pool, cover a share `coverage` of it. It is found
@@ -140,7 +150,8 @@ def probcover(
     n_classes: the number of clusters for delta="purity". None takes the columns of proba, else the number of classes
         among the labels (two or more), else 10. In a loop it is the same in all rounds: the loop's classes=, else 10.
     top: each pick is drawn from this many best rows. Above 1 a pick costs `top` passes over all pairs of rows.
-    exhausted: what is picked when no candidate covers anything new: "random" rows, or the "lowest" positions.
+    exhausted: what is picked when no candidate covers anything new, or nothing that has weight: "random" rows, or the
+        "lowest" positions.
 
     Differs from its source: delta is "purity" there. When no candidate covers anything new, the authors' code picks
     position 0, labelled or not.
@@ -150,36 +161,33 @@ def probcover(
     if int(top) < 1:
         raise ValueError(f"top must be at least 1; got {top!r}")
     radius = ball_radius(pool, batch_size, delta, coverage, alpha, n_classes)
-    carried, gained = _carried(pool, "probcover"), []
+    carried, gained = _carried(pool, "probcover") if top == 1 else None, []
 
     def by_gain(covered: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-        positions, gains = kernels.ball_cover(
-            pool.X,
-            wanted,
-            radius,
-            covered_by=covered,
-            candidates=candidates,
-            carried=carried,
-            n_jobs=pool.n_jobs,
-        )
-        rows = as_numpy(gains, "gains")
-        gained.append(rows)
-        return as_numpy(positions, "positions")[rows > 0]
+        given: dict[str, Any] = {"covered_by": covered, "candidates": candidates, "carried": carried}
+        if pool.weights is None:
+            positions, gains = kernels.ball_cover(pool.X, wanted, radius, n_jobs=pool.n_jobs, **given)
+        else:
+            given |= {"kernel": "top_hat", "bandwidth": radius, "weights": pool.weights}
+            positions, gains = kernels.herding(pool.X, wanted, n_jobs=pool.n_jobs, **given)
+        gained.append(as_numpy(gains, "gains"))
+        return as_numpy(positions, "positions")[gained[-1] > 0]
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
         covered = np.union1d(pool.labeled, picked)
         if top == 1:
             picks = by_gain(covered, candidates, wanted)
         else:
-            picks = _cover_from_top(pool, covered, candidates, wanted, radius, int(top), rng)
+            picks = _cover_from_top(by_gain, covered, candidates, wanted, int(top), rng)
         left, missing = np.setdiff1d(candidates, picks), wanted - len(picks)
         rest = left[:missing] if exhausted == "lowest" else rng.choice(left, missing, replace=False)
         return np.concatenate([picks, rest])
 
     found = pool.in_turn(batch_size, next_picks, ahead=False)
-    if len(gained) == 1:
-        warn_where_alike(pool, "probcover", "delta", radius, gained[0])
-        warn_where_empty(pool, radius, gained[0])
+    if top == 1 and len(gained) == 1:
+        rows = gained[0] if pool.weights is None else _rows_covered(pool, found, radius)
+        warn_where_alike(pool, "probcover", "delta", radius, rows)
+        warn_where_empty(pool, radius, rows)
     return found
 
 
@@ -370,7 +378,7 @@ def dcom(
             greedy.take(greedy.best(np.setdiff1d(left, greedy.picked)))
         return rows[greedy.picked[len(begun) :]]
 
-    return dataclasses.replace(pool, candidates=drawn).in_turn(batch_size, next_picks, ahead=False)
+    return pool.in_turn(batch_size, next_picks, ahead=False, among=drawn)
 
 
 def _check_dcom(delta: float | None, max_delta: float, midpoint: float, steepness: float) -> None:
@@ -399,12 +407,19 @@ def _carried(pool: Pool, name: str) -> kernels.Carried | None:
     return known
 
 
+def _rows_covered(pool: Pool, picks: NDArray[np.int64], radius: float) -> NDArray[np.int64]:
+    """How many rows each of the picks covers anew, the largest number first."""
+    _, gains = kernels.ball_cover(
+        pool.X, len(picks), radius, covered_by=pool.labeled, candidates=picks, n_jobs=pool.n_jobs
+    )
+    return as_numpy(gains, "gains")
+
+
 def _cover_from_top(
-    pool: Pool,
+    by_gain: NextPicks,
     covered_by: NDArray[np.int64],
     candidates: NDArray[np.int64],
     batch_size: int,
-    radius: float,
     top: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
@@ -415,12 +430,10 @@ def _cover_from_top(
         left = np.setdiff1d(candidates, picks)
         best: list[int] = []
         while len(best) < min(top, len(left)):
-            position, gain = kernels.ball_cover(
-                pool.X, 1, radius, covered_by=covered, candidates=np.setdiff1d(left, best), n_jobs=pool.n_jobs
-            )
-            if int(gain[0]) == 0:
+            found = by_gain(covered, np.setdiff1d(left, best), 1)
+            if not len(found):
                 break
-            best.append(int(position[0]))
+            best += found.tolist()
         if not best:
             break
         picks.append(best[int(rng.integers(len(best)))])

@@ -15,15 +15,15 @@ from pyal.strategies.registry import strategy
 WIDEST = 4096  # columns of the Fisher information of all classes: 128 MB a matrix
 
 
-@strategy("badge", needs=("proba",), memory="O(N C)", citation="Ash et al. 2020, arXiv:1906.03671")
+@strategy("badge", needs=("proba",), memory="O(N C)", weighs=True, citation="Ash et al. 2020, arXiv:1906.03671")
 def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions: int = 1) -> NDArray[np.int64]:
     """Picks diverse rows with large gradients of the loss at the predicted label, by k-means++.
 
     The gradient at row i is (onehot(argmax p_i) - p_i) x h_i. Here h_i is the row of `features` where these are given
     and the row of X as the classifier saw it, whatever the metric, where they are not, and p_i is the mean over the T
     passes of a (T, N, C) proba. The first pick has the largest gradient. Every other pick is drawn with a probability
-    proportional to its squared distance to the nearest pick, or uniformly where all these distances are 0. Labelled
-    rows play no part. The gradients, N x (C d), are never formed.
+    proportional to its squared distance to the nearest pick, or uniformly where all these distances are 0. Weights
+    multiply the squared norms and distances. Labelled rows play no part. The gradients, N x (C d), are never formed.
 
     n_partitions: how many parts the candidates are split into at random; each part picks its share of the batch. 1 is
         BADGE itself, more parts are its variant for many classes.
@@ -34,7 +34,14 @@ def badge(pool: Pool, batch_size: int, *, rng: np.random.Generator, n_partitions
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
         covered = picked if len(picked) else None
         found = kernels.d2_sampling(
-            h, wanted, q=q, covered_by=covered, candidates=candidates, random_state=rng, n_jobs=pool.n_jobs
+            h,
+            wanted,
+            q=q,
+            weights=pool.weights,
+            covered_by=covered,
+            candidates=candidates,
+            random_state=rng,
+            n_jobs=pool.n_jobs,
         )
         return as_numpy(found, "positions")
 
@@ -66,7 +73,9 @@ def bait(
     the trace rises least. The rows are those of `features` where these are given, else of X, at norm 1 by default: of
     rows of many norms it picks the longest, which cost three to five points of accuracy on embeddings of CIFAR-10. p is
     the mean over the T passes of a (T, N, C) proba. All sums are float64, and gains that differ by less than 1e-9 of
-    the largest are ties. Where every row is sure of its class, "binary" takes p (1 - p) to be the same for all.
+    the largest are ties. Where every row is sure of its class, "binary" takes p (1 - p) to be the same for all. Rules
+    (groups, min_distance, class_balance) are kept by its next best: rows are removed again, so that there is no order
+    of picks in which to keep them.
 
     fisher: "binary" takes the Fisher information of row i as p (1 - p) h h^T, where p is its largest probability: as
         wide as h, which each pick reads once. "classes" takes that of all classes, the sum over c of

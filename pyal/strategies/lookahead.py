@@ -19,6 +19,7 @@ from pyal.kernels.lookahead import Objective, lookahead_room, mean_ridge
 from pyal.kernels.matrices import value_dtype
 from pyal.pool import Pool
 from pyal.strategies.label_columns import class_columns, class_numbers
+from pyal.strategies.learned_rows import LearnedRows
 from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import strategy
 from pyal.strategies.subsets import drawn_subset
@@ -110,19 +111,24 @@ def ntkcpl(
         n_jobs=pool.n_jobs,
     )
     start, R = _model(pool, rows, int(target.max()) + 1, kernel, width, depth, f0, rng)
-    picks, _, _ = kernels.ntk_lookahead(
-        R,
-        start,
-        target,
-        batch_size,
-        labeled=np.searchsorted(rows, pool.labeled),
-        candidates=np.searchsorted(rows, some),
-        targets=target,
-        ridge=_ridge(R, t),
-        n_jobs=pool.n_jobs,
-    )
-    chosen: NDArray[np.int64] = rows[as_numpy(picks, "positions")]
-    return chosen
+    ridge = _ridge(R, t)
+
+    def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+        picks, _, _ = kernels.ntk_lookahead(
+            R,
+            start,
+            target,
+            wanted,
+            labeled=np.searchsorted(rows, np.concatenate([pool.labeled, picked])),
+            candidates=np.searchsorted(rows, candidates),
+            targets=target,
+            ridge=ridge,
+            n_jobs=pool.n_jobs,
+        )
+        chosen: NDArray[np.int64] = rows[as_numpy(picks, "positions")]
+        return chosen
+
+    return pool.in_turn(batch_size, next_picks, among=some)
 
 
 @strategy(
@@ -184,25 +190,37 @@ def lookahead(
     if classes == 1:  # all rows keep it, and no error is expected: what is left is the change
         objective = "output_change"
     start, R = _model(pool, rows, classes, kernel, width, depth, f0, rng)
-    candidates = np.searchsorted(rows, some)
-    picks, _, scores = kernels.ntk_lookahead(
-        R,
-        start,
-        labels,
-        batch_size if sequential else 0,
-        labeled=np.searchsorted(rows, pool.labeled),
-        candidates=candidates,
-        objective=cast(Objective, objective),
-        ridge=_ridge(R, t),
-        n_jobs=pool.n_jobs,
-    )
+    ridge = _ridge(R, t)
+    learned = LearnedRows(R, start, ridge)
+
+    def looked_ahead(
+        picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The next picks, and the objectives of all rows before them, once these rows were picked."""
+        if len(picked) and not len(learned.positions):
+            learned.learn(np.searchsorted(rows, pool.labeled), labels[np.searchsorted(rows, pool.labeled)])
+        if len(picked):
+            learned.learn(np.searchsorted(rows, picked[len(learned.positions) - len(pool.labeled) :]))
+        known = labels.copy()
+        known[learned.positions] = learned.classes
+        picks, _, scores = kernels.ntk_lookahead(
+            R,
+            start,
+            known,
+            wanted,
+            labeled=np.searchsorted(rows, np.concatenate([pool.labeled, picked])),
+            candidates=np.searchsorted(rows, candidates),
+            objective=cast(Objective, objective),
+            ridge=ridge,
+            n_jobs=pool.n_jobs,
+        )
+        return rows[as_numpy(picks, "positions")], as_numpy(scores, "scores")
+
     if sequential:
-        best = as_numpy(picks, "positions")
-    else:
-        value = as_numpy(scores, "scores")[candidates] * (-1 if objective == "output_change" else 1)
-        best = candidates[np.argsort(value, kind="stable")[:batch_size]]
-    chosen: NDArray[np.int64] = rows[best]
-    return chosen
+        return pool.in_turn(batch_size, lambda *asked: looked_ahead(*asked)[0], among=some)
+    value = looked_ahead(np.empty(0, np.int64), some, 0)[1][np.searchsorted(rows, some)]
+    ranked = some[np.argsort(-value if objective == "output_change" else value, kind="stable")]
+    return ranked[:batch_size] if pool.rules is None else pool.upkeep(batch_size, some).best(ranked, batch_size)
 
 
 def _check_model(kernel: str, width: int | None, depth: int | None, t: float | None, f0: str | None) -> None:

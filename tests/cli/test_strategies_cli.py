@@ -26,6 +26,12 @@ def test_all_are_listed_with_summary_and_source(capsys):
         assert s.citation in out
 
 
+def test_the_list_says_who_takes_weights(capsys):
+    blocks = re.split(r"^(\w+)(?: \(.*\))?\n    ", run(capsys, "strategies")[1], flags=re.MULTILINE)[1:]
+    found = [name for name, said in zip(blocks[::2], blocks[1::2], strict=True) if "; takes weights; memory" in said]
+    assert sorted(found) == [s.name for s in pyal.list_strategies() if s.weighs]
+
+
 def test_the_list_goes_by_family(capsys):
     blocks = run(capsys, "strategies")[1].split("\n\n")
     named = {block.splitlines()[0]: re.findall(r"^(\w+)", block, flags=re.MULTILINE)[1:] for block in blocks}

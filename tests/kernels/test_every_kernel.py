@@ -49,6 +49,9 @@ CALLS: dict[str, Callable] = {
     ),
     "sup_scores": lambda X, n, **jobs: kernels.sup_scores(X, blobs(5, 24), assignment_of(n), **jobs),
     "d2_sampling": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, random_state=0, **jobs),
+    "d2_sampling weights": lambda X, n, **jobs: kernels.d2_sampling(
+        X, n // 4, weights=np.arange(n) % 3, first="uniform", random_state=0, **jobs
+    ),
     "d2_sampling q": lambda X, n, **jobs: kernels.d2_sampling(X, n // 4, q=q_of(n), random_state=0, **jobs),
     "ball_cover": lambda X, n, **jobs: kernels.ball_cover(X, n // 4, 5.0, covered_by=[1], **jobs),
     "purity_radius": lambda X, n, **jobs: kernels.purity_radius(X, assignment_of(n), **jobs),
@@ -201,7 +204,7 @@ def test_arguments_unmodified():
     before = [a.copy() for a in given]
     kernels.knn(X, 3, groups=groups)
     kernels.herding(X, 5, weights=weights, covered_by=covered, candidates=candidates)
-    kernels.d2_sampling(X, 5, q=q, covered_by=covered, candidates=candidates)
+    kernels.d2_sampling(X, 5, q=q, weights=weights, covered_by=covered, candidates=candidates)
     kernels.kmeans(X, 5, init=centers)
     kernels.sup_scores(X, centers, groups)
     for a, b in zip(given, before, strict=True):

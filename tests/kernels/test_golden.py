@@ -168,6 +168,28 @@ def test_d2_sampling():
     assert [reference.d2_draw(spread, spread < 0, u)[0] for u in (0.0, 0.34, 0.99)] == [0, 300, 599]
 
 
+def test_d2_sampling_with_weights():
+    """[0, 1, 3] weighing 4, 1, 1: squared norms 0, 1, 9, so 2 is first; then 4 * 9 and 1 * 4 are drawn from.
+
+    Scaled by the largest weight these are 9 and 1, and 0.89 and 0.91 of their sum are 8.9 and 9.1. Weights 0, 10, 1
+    make 1 the first, by 10 against 9, and then 2 the only one that can be drawn: 0.1 * 4 against 0.
+    """
+    uniforms = np.zeros((3, reference.D2_UNIFORMS))
+    uniforms[2, :2] = 0.5, 0.1
+    for u, second in ((0.89, 0), (0.91, 1)):
+        uniforms[1, :2] = u, 0.5
+        given = {"first_uniform": 0.0, "uniforms": uniforms}
+        assert reference.d2_sampling(column(0, 1, 3), 3, weights=[4, 1, 1], **given).tolist() == [2, second, 1 - second]
+        assert reference.d2_sampling(column(0, 1, 3), 2, weights=[0, 10, 1], **given).tolist() == [1, 2]
+    drawn = [
+        reference.d2_sampling(
+            column(0, 1, 3), 1, weights=[1, 0, 3], first="uniform", first_uniform=u, uniforms=uniforms
+        )[0]
+        for u in (0.0, 0.24, 0.26, 0.99)
+    ]
+    assert drawn == [0, 0, 2, 2]
+
+
 def test_d2_sampling_of_outer_products(source):
     """g = (1, 0), (0, 4), (0, -4): norms 1, 16, 16, the first of the largest wins; all are then apart from it."""
     X, q = np.array([[1.0], [2.0], [-2.0]]), np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 2.0]])

@@ -82,6 +82,8 @@ def d2_sampling(rng: np.random.Generator, X: np.ndarray, device: str) -> None:
     batch_size, given = picking(rng, len(X))
     given["first"] = str(rng.choice(["largest", "uniform"]))
     given["q"] = rng.integers(-2, 3, (len(X), 3)).astype(np.float32) if rng.random() < 0.4 else None
+    if rng.random() < 0.5:
+        given["weights"] = 2.0 ** rng.integers(-3, 1, len(X)) * rng.integers(0, 2, len(X))
     seed = int(rng.integers(1 << 30))
     found = host(kernels.d2_sampling(put(X, "float32", device), batch_size, random_state=seed, **given))
     check_picks(found, batch_size, len(X), given["candidates"])

@@ -94,6 +94,54 @@ def test_bounds_too_stale_for_32_attempts(engine):
     same_picks(X, 30, 7, "float32", engine)
 
 
+WEIGHTS = {
+    "spread": np.linspace(0.1, 3, 300),
+    "some 0": np.where(np.arange(300) % 3 == 0, 0.0, np.linspace(1, 2, 300)),
+    "one": np.where(np.arange(300) == 137, 5.0, 0.0),
+    "none of the candidates": np.where(np.arange(300) % 3 == 0, 1.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("first", ["largest", "uniform"])
+@pytest.mark.parametrize("factored", [False, True])
+@pytest.mark.parametrize(
+    "given", [{}, {"candidates": np.flatnonzero(np.arange(300) % 3 == 1)}, {"covered_by": [5, 17]}]
+)
+def test_weights(engine, weights, first, factored, given):
+    q = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32) if factored else None
+    same_picks(blobs(300, 9), 45, 6, "float32", engine, weights=WEIGHTS[weights], first=first, q=q, **given)
+
+
+@pytest.mark.parametrize("first", ["largest", "uniform"])
+def test_weights_of_whole_numbers(engine, dtype, first):
+    """Sums are exact, rows are equal, and all are picked: those without weight last."""
+    X, weights = integers(513, 4, seed=9), 2.0 ** np.random.default_rng(1).integers(0, 3, 513)
+    weights[::5] = 0
+    same_picks(X, 513, 2, dtype, engine, weights=weights, first=first)
+    picks = host(kernels.d2_sampling(put(X, dtype, engine), 60, weights=weights, first=first, random_state=4))
+    assert weights[picks].min() > 0
+
+
+@pytest.mark.parametrize("first", ["largest", "uniform"])
+def test_weights_that_are_equal_change_nothing(engine, first):
+    X = put(blobs(700, 20), device=engine)
+    plain = host(kernels.d2_sampling(X, 60, first=first, random_state=3))
+    for weight in (1.0, 0.3, 1e300, 1e-300):
+        weighed = host(kernels.d2_sampling(X, 60, weights=np.full(700, weight), first=first, random_state=3))
+        if first == "largest":
+            np.testing.assert_array_equal(weighed, plain)
+        else:  # floor(u n), and the row at u of the sum: the same but for rounding
+            assert weighed[0] in (plain[0], plain[0] - 1)
+
+
+def test_weights_too_uneven_for_32_attempts(engine):
+    X = integers(1500, 3, seed=5)
+    X[1:] += 1000
+    X[0] = 4000
+    same_picks(X, 30, 7, "float32", engine, weights=2.0 ** (np.arange(1500) % 4))
+
+
 def test_generator_and_seed_draw_the_same(engine):
     X = put(blobs(300, 5), device=engine)
     generator = np.random.default_rng(9)
@@ -106,15 +154,17 @@ def test_generator_and_seed_draw_the_same(engine):
     assert host(kernels.d2_sampling(X, 20, random_state=10)).tolist() != first.tolist()
 
 
-def law(X, draws: int, first: str) -> dict[tuple[int, ...], float]:
-    """The probability of every ordered tuple of picks: the first by rule, then D^2 over its sum."""
+def law(X, draws: int, first: str, weights=1.0) -> dict[tuple[int, ...], float]:
+    """The probability of every ordered tuple of picks: the first by rule, then weight times D^2 over its sum."""
     sqdist = reference.sqdist_between(X, X)
     n = len(X)
-    probability = {}
+    weights, probability = np.broadcast_to(weights, n), {}
     for picks in itertools.permutations(range(n), draws):
-        p = 1 / n if first == "uniform" else float(picks[0] == np.argmax((X**2).sum(axis=1)))
+        p = weights[picks[0]] / weights.sum()
+        if first == "largest":
+            p = float(picks[0] == np.argmax(weights * (X**2).sum(axis=1)))
         for t in range(1, draws):
-            nearest = sqdist[list(picks[:t])].min(axis=0)
+            nearest = weights * sqdist[list(picks[:t])].min(axis=0)
             p *= nearest[picks[t]] / nearest.sum()
         if p > 0:
             probability[picks] = p
@@ -135,21 +185,25 @@ def chi_square(counts: dict, probability: dict, total: int) -> tuple[float, floa
 
 @pytest.mark.parametrize("first", ["uniform", "largest"])
 @pytest.mark.parametrize("factored", [False, True])
-def test_the_law(first, factored):
-    """Every ordered four-tuple of six rows in 4000 fixed seeds, under D^2 and, to show that it can fail, under D."""
+@pytest.mark.parametrize("weights", [None, [1.0, 2, 0.5, 0, 3, 1]])
+def test_the_law(first, factored, weights):
+    """Every ordered four-tuple of six rows in 4000 fixed seeds, under D^2 and, to show that it can fail, other laws."""
     X = np.array([[0, 0], [1, 0], [0, 2], [3, 3], [3.5, 3], [-4, 1]])
     q = np.array([[1.0, 0], [1, 1], [0, 1], [0.5, 1], [1, 0.5], [1, -1]]) if factored else None
     rows = reference.outer_rows(X, q)
     total = 4000
     counts: dict[tuple[int, ...], int] = {}
     for seed in range(total):
-        picks = tuple(int(i) for i in kernels.d2_sampling(X, 4, q=q, first=first, random_state=seed, n_jobs=1))
+        given = {"q": q, "weights": weights, "first": first, "random_state": seed, "n_jobs": 1}
+        picks = tuple(int(i) for i in kernels.d2_sampling(X, 4, **given))
         counts[picks] = counts.get(picks, 0) + 1
-    probability = law(rows, 4, first)
+    probability = law(rows, 4, first, 1.0 if weights is None else np.array(weights))
     statistic, limit = chi_square(counts, probability, total)
     assert statistic < limit
     flat = {cell: 1 / len(probability) for cell in probability}
     assert chi_square(counts, flat, total)[0] > limit, "this test could not tell D^2 from uniform picks"
+    if weights is not None:
+        assert chi_square(counts, law(rows, 4, first), total)[0] > limit, "this test could not tell weights from none"
 
 
 def test_the_law_of_the_reference():

@@ -283,44 +283,56 @@ def d2_draw(weights: np.ndarray, picked: np.ndarray, u: float) -> tuple[int, boo
 
 
 def d2_sampling(
-    X, batch_size: int, *, first_uniform, uniforms, q=None, covered_by=None, candidates=None, first="largest"
+    X,
+    batch_size: int,
+    *,
+    first_uniform,
+    uniforms,
+    q=None,
+    weights=None,
+    covered_by=None,
+    candidates=None,
+    first="largest",
 ):
     rows = outer_rows(X, q)
     where = positions_of(candidates, len(rows), "all")
+    importance = np.ones(len(where)) if weights is None else (values(weights) / max(np.max(weights), 1e-300))[where]
     covered = positions_of(covered_by, len(rows), "none")
     g = rows[where]
-    weights = nearest_sqdist(g, rows[covered])
-    seen = np.zeros(len(g), dtype=np.int64)  # how many of the picks each weight has been compared with
+    bounds = nearest_sqdist(g, rows[covered])
+    seen = np.zeros(len(g), dtype=np.int64)  # how many of the picks each bound has been compared with
     picked = np.zeros(len(g), dtype=bool)
     picks: list[int] = []
 
     def update(i: int) -> float:
         for pick in picks[seen[i] :]:
-            weights[i] = min(weights[i], ((g[i] - g[pick]) ** 2).sum())
+            bounds[i] = min(bounds[i], ((g[i] - g[pick]) ** 2).sum())
         seen[i] = len(picks)
-        return weights[i]
+        return bounds[i]
 
     for t in range(batch_size):
         if t == 0 and len(covered) == 0:
-            pick = int(np.argmax(sqnorms(g))) if first == "largest" else int(first_uniform * len(g))
-            weights = sqdist_to(g, g[pick]) if q is None else 2 * (sqnorms(g) + sqnorms(g)[pick])
+            pick = int(np.argmax(importance * sqnorms(g)))
+            if first == "uniform":
+                pick = int(first_uniform * len(g)) if weights is None else d2_draw(importance, picked, first_uniform)[0]
+            bounds = sqdist_to(g, g[pick]) if q is None else 2 * (sqnorms(g) + sqnorms(g)[pick])
             seen[:] = q is None
         else:
             pick = -1
             for a in range(D2_ATTEMPTS):
                 u, v = uniforms[t, 2 * a], uniforms[t, 2 * a + 1]
-                i, all_zero = d2_draw(weights, picked, u)
-                bound = weights[i]
+                i, all_zero = d2_draw(importance * bounds, picked, u)
+                bound = bounds[i]
                 if all_zero or v * bound < update(i):
                     pick = i
                     break
             if pick < 0:
                 for i in np.flatnonzero(~picked):
                     update(i)
-                pick, _ = d2_draw(weights, picked, uniforms[t, 2 * D2_ATTEMPTS])
+                pick, _ = d2_draw(importance * bounds, picked, uniforms[t, 2 * D2_ATTEMPTS])
         picks.append(pick)
         picked[pick] = True
-        weights[pick] = 0.0
+        bounds[pick] = 0.0
     return where[picks].astype(np.int64)
 
 

@@ -1,10 +1,10 @@
-"""UHerding by hand and against its definition, and the temperature that calibrates."""
+"""UHerding and weighed ProbCover, by hand and against their definitions, and the temperature that calibrates."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from data import blobs
+from data import blobs, integers
 from oracle.reference import SIMILARITIES, herding, sqdist_between
 
 import pyal
@@ -168,3 +168,73 @@ def test_uherding_says_which_classes_it_can_place():
     given = {"strategy": "uherding", "proba": np.full((4, 3), 1 / 3)}
     with pytest.raises(ValueError, match=r"y must hold column numbers of proba, 0 \.\. 2, or all its 3 classes"):
         pyal.select(np.eye(4), ["cat", "dog", None, None], **given)
+
+
+# ---- probcover with weights
+
+
+def cover_by_hand(X, radius, weights, picks_wanted, labeled=(), candidates=None, top=1, rng=None) -> list[int]:
+    """Greedy in float64: most weight strictly within the radius that no earlier ball holds; then the lowest."""
+    near = np.sqrt(sqdist_between(X, X)) < radius
+    covered = near[list(labeled)].any(axis=0)
+    left = [i for i in (range(len(X)) if candidates is None else candidates) if i not in labeled]
+    picks: list[int] = []
+    for _ in range(picks_wanted):
+        gains = np.array([weights[near[i] & ~covered].sum() for i in left])
+        best = [left[j] for j in np.argsort(-gains, kind="stable")[:top] if gains[j] > 0] or left[:1]
+        picks.append(best[int(rng.integers(len(best)))] if top > 1 and gains.max() > 0 else best[0])
+        covered |= near[picks[-1]]
+        left.remove(picks[-1])
+    return picks
+
+
+def test_probcover_sums_weights():
+    """Radius 1.5: the ball of 1 holds 0, 1, 2 and weighs 1 + 2 + 1 = 4, those of 20 and 21 hold both, 3 + 2 = 5.
+
+    20 is the lower of these; then comes 1, then 9, which weighs 1/2. By rows 1 comes first. At radius 1 no other row
+    lies strictly within a ball, and the largest weights are 3, 2 and 2.
+    """
+    X = np.array([[0.0], [1], [2], [9], [20], [21]])
+    weights = [1, 2, 1, 0.5, 3, 2]
+    given = {"strategy": "probcover", "metric": "euclidean", "batch_size": 3}
+    assert pyal.select(X, weights=weights, delta=1.5, **given).tolist() == [4, 1, 3]
+    assert pyal.select(X, delta=1.5, **given).tolist() == [1, 4, 3]
+    with pytest.warns(UserWarning, match="no pick of this batch covers any new row but itself"):
+        assert pyal.select(X, weights=weights, delta=1.0, **given).tolist() == [4, 1, 5]
+
+
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_probcover_with_weights_against_plain_numpy(seed, top):
+    rng = np.random.default_rng(seed)
+    X, weights = integers(80, 3, seed=seed), rng.integers(0, 5, 80).astype(np.float64)
+    labeled, candidates = np.array([3, 50]), np.setdiff1d(np.arange(0, 80), [3, 50, 7, 8])
+    given = {"labeled": labeled, "candidates": candidates, "delta": 2.0, "exhausted": "lowest", "top": top}
+    given |= {"strategy": "probcover", "metric": "euclidean", "random_state": seed, "batch_size": 40}
+    for weighed in (weights, None):
+        counts = np.ones(80) if weighed is None else weighed
+        expected = cover_by_hand(X, 2.0, counts, 40, labeled, candidates, top, np.random.default_rng(seed))
+        assert pyal.select(X, weights=weighed, **given).tolist() == expected
+
+
+def test_probcover_warns_of_rows_not_of_weights():
+    """Balls of two rows that weigh 1 together are no cause; balls of one row, or a twentieth of the pool, are."""
+    pairs = np.repeat(np.arange(40.0)[:, None] * 5, 2, axis=0)
+    given = {"strategy": "probcover", "metric": "euclidean", "delta": 1.0, "random_state": 0}
+    pyal.select(pairs, weights=np.full(80, 0.5), batch_size=10, **given)
+    weights = np.linspace(1, 9, 80)
+    with pytest.warns(UserWarning, match="no pick of this batch covers any new row but itself"):
+        pyal.select(np.arange(80.0)[:, None] * 5, weights=weights, batch_size=10, **given)
+    with pytest.warns(UserWarning, match=r"the 10 balls of radius delta=1 cover 5\.0 % of the pool"):
+        pyal.select(np.repeat(np.arange(200.0)[:, None] * 5, 2, axis=0), weights=np.ones(400), batch_size=10, **given)
+    with pytest.warns(UserWarning, match="no pick of this batch covers a row that is not covered yet"):
+        pyal.select(pairs, weights=weights, labeled=np.arange(0, 80, 2), batch_size=10, **given)
+
+
+def test_probcover_takes_what_has_no_weight_last():
+    X = np.arange(30.0)[:, None] * 5
+    weights = np.where(np.arange(30) % 3 == 0, 1.0, 0.0)
+    given = {"strategy": "probcover", "metric": "euclidean", "delta": 1.0, "weights": weights, "exhausted": "lowest"}
+    with pytest.warns(UserWarning, match="covers any new row but itself"):
+        picks = pyal.select(X, batch_size=15, **given)
+    assert picks.tolist() == [*range(0, 30, 3), 1, 2, 4, 5, 7]
