@@ -56,7 +56,8 @@ def fit(
     rounds: the most trees.
     patience: the rounds without a lower validation loss after which no more are grown.
     random_state: None, int, Generator or RandomState. It fixes the model, whatever n_jobs is.
-    n_jobs: how many fits at a time, each of one thread. None: as many as there are CPUs.
+    n_jobs: how many fits of xgboost at a time, each of one thread. None: as many as there are CPUs. Those of
+        scikit-learn come one by one.
 
     Targets are shifted and scaled to variance 1 over the rows trained on and back, since the trees compute in float32
     and take gains below 1e-6 for none. Nothing is fitted on test rows, or refitted on validation rows.
@@ -72,6 +73,8 @@ def fit(
     grid, one_by_one = grid_of(search, found_backend)
     most, wait = size(rounds, "rounds", 1), size(patience, "patience", 1)
     workers = thread_count(n_jobs)
+    if found_backend == "sklearn":
+        workers = 1  # several at a time share and reset the filters of warnings, which are one for all threads
     seed = int(generator(random_state).integers(2**31))
     target, added = VARIANTS[variant]
     columns = _columns(examples, variant, added)

@@ -215,6 +215,7 @@ def test_a_model_is_checked_against_where_it_is_used():
     model = fit(examples, search=False, rounds=2)
     model.check({"columns_of_X": 8, "head": ("ridge", 1), "relative_to": "all", "name": "b", "budget": 3})
     model.check({})
+    fit(logged(steps=3, domain={}), search=False, rounds=2).check({"columns_of_X": 8, "head": "ridge"})
     for key, value in (("columns_of_X", 9), ("head", ["MLP"]), ("relative_to", "subset")):
         with pytest.raises(
             ValueError, match=rf"surrogate acc_asn was fitted on examples with {key}=.*, and here it is"

@@ -167,6 +167,7 @@ def test_a_dict_of_lists_is_all_of_its_points_and_the_best_is_taken(backend):
     lists = {"max_depth": [1, 4], "lambda": [0, 10]}
     found = fit(examples, backend=backend, search=lists)
     assert found.measured["tried"] == 4
+    assert fit(examples, backend=backend, search={k: v[::-1] for k, v in lists.items()}).parameters == found.parameters
     alone = [
         fit(examples, backend=backend, search={"max_depth": [depth], "lambda": [weight]})
         for depth in (1, 4)
@@ -177,13 +178,24 @@ def test_a_dict_of_lists_is_all_of_its_points_and_the_best_is_taken(backend):
     assert found.measured["validation"] == best.measured["validation"]
 
 
-def test_the_full_search_has_288_points(monkeypatch):
-    from pyal.surrogate import search
+def test_rows_start_from_the_mean_of_those_trained_on():
+    """One tree at a small rate moves predictions little from the mean, 2 standard deviations from 0 or more."""
+    model = fit(logged(), search={"learning_rate": [0.01]}, rounds=1)
+    found = model.predict(of(model, fresh()), model.columns)
+    assert abs(found - model.measured["train_mean"]).max() < 0.05 * logged().gain_accuracy.std()
 
-    assert np.prod([len(values) for values in SEARCHED.values()]) == 288
-    monkeypatch.setitem(search.SEARCHED, "max_depth", (3,))
-    monkeypatch.setitem(search.SEARCHED, "learning_rate", (0.3,))
-    assert fit(logged(repetitions=3, steps=4), search="full", rounds=2).measured["tried"] == 18
+
+OTHER = {"learning_rate": 0.3, "max_depth": 2, "lambda": 100.0, "gamma": 1e-4, "subsample": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"), [*(("xgboost", n) for n in OTHER), *(("sklearn", n) for n in list(OTHER)[:3])]
+)
+def test_every_parameter_counts(backend, name):
+    examples, values = logged(noise=0.5), fresh()
+    first, second = (fit(examples, backend=backend, search=s, rounds=5) for s in (False, {name: [OTHER[name]]}))
+    assert second.parameters[name] == OTHER[name]
+    assert not np.array_equal(*(m.predict(of(m, values), m.columns) for m in (first, second)))
 
 
 def test_gamma_is_in_units_of_the_target_squared():
@@ -244,6 +256,13 @@ def test_a_ranking_orders_groups_that_a_regression_cannot():
     assert np.corrcoef(ranking.predict(values, ranking.columns), truth(fresh()))[0, 1] > 0.85
 
 
+def test_a_ranking_compares_rows_of_one_group_alone():
+    rows = boosting.Rows(np.zeros((5, 1)), np.array([5.0, 9, 7, 3, 3]), np.array([-8, -8, -8, 10**12, 10**12]))
+    matrix = boosting._matrix(pytest.importorskip("xgboost"), rows, "ranking")
+    assert matrix.get_uint_info("group_ptr").tolist() == [0, 3, 5]
+    assert matrix.get_label().tolist() == [0, 1, 0.5, 0.5, 0.5]
+
+
 def test_a_ranking_takes_any_numbers_in_any_order():
     """Groups numbered far apart and below 0, with the rows of one not side by side, are the same groups."""
     examples, values = shifted(), fresh()
@@ -284,6 +303,10 @@ def test_ranks_carry_over_to_features_of_another_scale():
         ({"split": {"train": [], "validation": [1], "test": [2]}}, r"split\['train'\] must be seeds .*; got none"),
         (
             {"split": {"train": [0, 1], "validation": [1], "test": [2]}},
+            "split must train on seeds of its own; 1 is in an",
+        ),
+        (
+            {"split": {"train": [0, 1], "validation": [2], "test": [1]}},
             "split must train on seeds of its own; 1 is in an",
         ),
         ({"search": "all"}, "search must be True, False, 'full' or a dict of lists; got 'all'"),
