@@ -17,12 +17,12 @@ from pyal.strategies.pseudo_labels import cluster_pseudo_labels
 from pyal.strategies.registry import list_strategies, strategy
 
 if TYPE_CHECKING:
-    from pyal import heads, metrics, plots
+    from pyal import heads, metrics, plots, surrogate
     from pyal.simulation.experiment import simulate
 
 __all__ = [
     "Loop", "cluster_pseudo_labels", "heads", "kernels", "list_strategies", "metrics", "plots", "score", "select",
-    "simulate", "strategies", "strategy",
+    "simulate", "strategies", "strategy", "surrogate",
 ]  # fmt: skip
 
 # What is imported when it is first asked for: a pipeline that selects does not wait for it. Name: module, attribute.
@@ -31,6 +31,7 @@ _LATER = {
     "metrics": ("pyal.metrics", ""),
     "plots": ("pyal.plots", ""),
     "simulate": ("pyal.simulation", "simulate"),
+    "surrogate": ("pyal.surrogate", ""),
 }
 
 

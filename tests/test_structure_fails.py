@@ -111,7 +111,7 @@ def test_a_breach_is_named(copy, rule, file, added, said):
 
 
 @pytest.mark.parametrize(
-    ("page", "file"), [("README.md", "pyal/surrogate/__init__.py"), ("csrc/README.md", "cpu/new.hpp")]
+    ("page", "file"), [("README.md", "pyal/vision/__init__.py"), ("csrc/README.md", "cpu/new.hpp")]
 )
 def test_what_a_tree_leaves_out_is_named(copy, page, file):
     added = (copy / page).parent / file
