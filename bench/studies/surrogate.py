@@ -10,6 +10,7 @@ other labels. An interrupted study goes on.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results_tables
 from numpy.typing import NDArray
 from studies import embeddings
 
@@ -36,6 +38,18 @@ HEADS: dict[str, tuple[Any, str]] = {  # and where a fit begins
     "MLP": (MLPHead(optimizer="adamw", lr=1e-3, epochs=100, hidden_layer_sizes=(128,)), "same"),
 }
 BASELINES = ("random", *surrogate.HEURISTICS)
+LABELS = (20, 50, 100, 150, 200)
+BOUNDS = "What a perfect surrogate reaches: points of test accuracy above random, ± standard error"
+IMPROVED = "What brings a surrogate nearer (all among 500 candidates; rank correlation within the candidates of a step)"
+QUERIED = "The six models as strategies, among 500 candidates (figures 5.6 and 5.9)"
+ERRORS = "Mean squared errors on the test repetition (of acc in squared shares, of loss in squared nats)"
+RANKS = "Average rank by error over all settings, 0 is best (table 5.8)"
+HEURISTIC = "Heuristics, one label a round: mean accuracy over the rounds (tables 5.6 and 5.10)"
+AFTER_50 = "Closed form by solve and by the pseudo-inverse, from the 50th round on (table 5.12)"
+CANDIDATES = "Closed form, heuristics among 500 candidates and among all (table 5.9)"
+HELD_OUT = "Validation and test: correlations over all rounds of all heuristics"
+ABLATION = "A linear head and an MLP, up to 100 labels (figure 5.8)"
+TITLES = (BOUNDS, IMPROVED, QUERIED, ERRORS, RANKS, HEURISTIC, AFTER_50, CANDIDATES, HELD_OUT, ABLATION)
 
 
 class Setting:
@@ -52,6 +66,7 @@ class Setting:
         self.folder = out / "surrogate" / f"{data}.{head}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.budget = given.budget or BUDGET
+        self.curves: dict[str, dict[str, NDArray[Any]]] = {}
 
     def shared(self) -> dict[str, Any]:
         return {
@@ -95,7 +110,8 @@ class Setting:
         given = {**self.shared(), "seeds": seeds, "batch_sizes": 1, "workdir": self.folder / kind, **asked}
         found = pyal.simulate(self.X, self.y, strategies=dict(strategies), **given)
         say(f"{self.data}, {self.head}: {', '.join(strategies)}, {time.perf_counter() - begin:.0f} s")
-        return found.curves()
+        self.curves[kind] = found.curves()
+        return self.curves[kind]
 
 
 def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -103,13 +119,17 @@ def run(given: argparse.Namespace, out: Path) -> dict[str, Any]:
     tables: dict[str, list[dict[str, Any]]] = {}
     settings = [Setting(data, head, given, out) for head in ("closed form", "AdamW") for data in given.sets or SETS]
     for setting in settings:
-        for part in (bounds, improved, queried, errors, baselines):
+        for part in (bounds, improved, queried, errors, ablation, baselines):
             if not given.parts or part.__name__ in given.parts:
                 for title, rows in part(setting, out).items():
                     tables.setdefault(title, []).extend(rows)
-    if "errors" in tables:
-        tables.update(ranks(tables))
-    return {"seeds": given.seeds, "tables": {title: with_cells(rows) for title, rows in tables.items()}}
+    if ERRORS in tables:
+        tables[RANKS] = ranks(tables[ERRORS])
+        tables[ERRORS] = [in_short(row) for row in tables[ERRORS] if row["part"] == "test"]
+    if not given.parts:
+        (out / "surrogate.png").write_bytes(picture(settings))
+    ordered = {title: with_cells(tables[title]) for title in TITLES if title in tables}
+    return {"seeds": given.seeds, "tables": ordered}
 
 
 def say(text: str) -> None:
@@ -148,21 +168,21 @@ def baselines(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
     examples = of_picks(setting)
     curves = read_workdir(setting.folder / "collected").curves()
     at = {"data": setting.data, "head": setting.head}
-    found = {"baselines": [{**at, **{name: spread(area(curves[name])) for name in BASELINES}}]}
-    found["validation and test"] = [{**at, **correlations(examples, curves)}]
+    found = {HEURISTIC: [{**at, **{name: spread(area(curves[name])) for name in BASELINES}}]}
+    found[HELD_OUT] = [{**at, **correlations(examples, curves)}]
     if setting.head != "closed form":
         return found
     other = Setting(setting.data, "pseudo-inverse", setting.given, out)
     collected(other)
     inverse = read_workdir(other.folder / "collected").curves()
-    found["solve and pseudo-inverse"] = [
+    found[AFTER_50] = [
         {"data": setting.data, "solver": solver, **{name: spread(area(some[name], 50)) for name in BASELINES}}
         for solver, some in (("solve", curves), ("pinv", inverse))
     ]
     few = setting.compared(
         {name: {} for name in surrogate.HEURISTICS}, "among500", subset=500, seeds=setting.given.seeds
     )
-    found["candidates"] = [
+    found[CANDIDATES] = [
         {"data": setting.data, "candidates": count, **{name: spread(area(some[name])) for name in BASELINES}}
         for count, some in (("500", few), ("all", curves))
     ]
@@ -201,21 +221,39 @@ def errors(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # n
         ]
         told = surrogate.evaluate(models, examples)
         rows += [{"data": setting.data, "head": setting.head, "split": split, **row} for row in told]
-    return {"errors": rows}
+    return {ERRORS: rows}
 
 
-def ranks(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Table 5.8: the mean rank of the inputs by error, over the settings."""
-    return {
-        "ranks": [
-            {"split": split, **row}
-            for split in ("thesis", "honest")
-            for row in surrogate.average_ranks([row for row in tables["errors"] if row["split"] == split])
-        ]
-    }
+def in_short(row: dict[str, Any]) -> dict[str, Any]:
+    """What a table has room for."""
+    said = {name: row[name] for name in ("data", "head", "split", "model")}
+    figures = {name: row[name] for name in ("mse", "mse_of_mean", "explained", "spearman")}
+    return {**said, **{name: f"{value:.3g}" for name, value in figures.items()}}
 
 
-LABELS = (20, 50, 100, 150, 200)
+def ranks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Table 5.8: the mean rank of the inputs by error, over the settings; of training and test rows."""
+    found = []
+    for split in ("thesis", "honest"):
+        every = surrogate.average_ranks([row for row in rows if row["split"] == split])
+        for row in (row for row in every if row["part"] != "validation"):
+            figures = {"average rank": f"{row['average_rank']:.2f}", "average MSE": f"{row['average_mse']:.3g}"}
+            found.append({"split": split, **{name: row[name] for name in ("target", "part", "inputs")}, **figures})
+    return found
+
+
+def ablation(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
+    """The same strategies with a linear head and with an MLP, both by AdamW."""
+    if setting.head != "AdamW":
+        return {}
+    found = []
+    for head in ("AdamW", "MLP"):
+        one = setting if head == setting.head else Setting(setting.data, head, setting.given, out)
+        names = ("margin", "typiclust", "coreset")
+        few = {"budget": min(100, one.budget), "seeds": [5, 6, 7][: one.given.seeds]}
+        curves = one.compared({name: {} for name in names}, "ablation", **few)
+        found += [curve_row(one, name, curves) for name in ("random", *names)]
+    return {ABLATION: found}
 
 
 def curve_row(setting: Setting, name: str, curves: dict[str, NDArray[Any]], **first: Any) -> dict[str, Any]:
@@ -243,7 +281,7 @@ def queried(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # 
         path = setting.model(f"honest.{variant}", examples, variant)
         asked[variant] = {"strategy": "surrogate", "model": str(path)}
     curves = setting.compared(asked, "queried")
-    return {"queried": with_cells([curve_row(setting, name, curves) for name in ("random", *asked)])}
+    return {QUERIED: with_cells([curve_row(setting, name, curves) for name in ("random", *asked)])}
 
 
 def bounds(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG001
@@ -263,7 +301,7 @@ def bounds(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # n
         perfect["oracle_gain, loss"] |= {"subset": 20}
         asked = {"budget": min(100, setting.budget), "seeds": [5, 6, 7][: setting.given.seeds]}
     curves = setting.compared(perfect, "bounds", **asked)
-    return {"bounds": with_cells([curve_row(setting, name, curves) for name in ("random", *perfect)])}
+    return {BOUNDS: with_cells([curve_row(setting, name, curves) for name in ("random", *perfect)])}
 
 
 def improved(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
@@ -306,4 +344,44 @@ def improved(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
         }
         for name in paths
     ]
-    return {"improved": with_cells(rows)}
+    return {IMPROVED: with_cells(rows)}
+
+
+def picture(settings: list[Setting]) -> bytes:
+    """A PNG: test accuracy above random by labels, of the closed form, by what knows answers and what predicts."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = {
+        "bounds": {
+            "oracle_gain": "largest true gain, accuracy",
+            "oracle_gain, loss": "largest true gain, loss",
+            "oracle_loss": "largest true loss of a row",
+            "typiclust": "typiclust",
+        },
+        "queried": {"acc_asnvalid": "surrogate of the thesis, acc_asnvalid"},
+        "improved": {"loss: and both": "surrogate that ranks random candidates, loss"},
+    }
+    closed = [setting for setting in settings if setting.head == "closed form"]
+    figure = Figure(figsize=(4 * len(closed), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(closed), squeeze=False)[0]
+    for axes, setting in zip(panels, closed, strict=True):
+        for kind, lines in drawn.items():
+            curves = setting.curves[kind]
+            for name, label in lines.items():
+                gained = 100 * (curves[name] - curves["random"])
+                n = INITIAL + np.arange(gained.shape[1])
+                error = gained.std(axis=0, ddof=1) / np.sqrt(len(gained))
+                (line,) = axes.plot(n, gained.mean(axis=0), label=label, linewidth=1.2)
+                axes.fill_between(
+                    n, gained.mean(axis=0) - error, gained.mean(axis=0) + error, color=line.get_color(), alpha=0.15
+                )
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_title(results_tables.TITLES.get(setting.data, setting.data), fontsize=10)
+        axes.set_xlabel("labels", fontsize=9)
+        axes.tick_params(labelsize=8)
+    panels[0].set_ylabel("points above random", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    image = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(image)
+    return image.getvalue()

@@ -283,7 +283,8 @@ def d2_draw(weights: np.ndarray, picked: np.ndarray, u: float) -> tuple[int, boo
 
 
 def d2_sampling(
-    X, batch_size: int, *, first_uniform, uniforms, q=None, weights=None, covered_by=None, candidates=None, first="largest"
+    X, batch_size: int, *, first_uniform, uniforms, q=None, weights=None, covered_by=None, candidates=None,
+    first="largest",
 ):  # fmt: skip
     rows = outer_rows(X, q)
     where = positions_of(candidates, len(rows), "all")
