@@ -88,11 +88,13 @@ class TestEveryStrategy:
         assert sorted(ask(strategy, 78, weights=weights)) == list(range(12, N))
 
 
-@pytest.mark.parametrize("strategy", GREEDY)
+@pytest.mark.parametrize(
+    ("strategy", "weighs"), [(s, False) for s in GREEDY] + [(s, True) for s in GREEDY if s in WEIGHED]
+)
 @pytest.mark.parametrize("rules", ["groups", "min_distance", "class_balance", "all"])
-def test_greedy_picks_are_those_made_one_by_one(strategy, rules):
+def test_greedy_picks_are_those_made_one_by_one(strategy, weighs, rules):
     """As if a row that breaks a rule had not been a candidate at that pick."""
-    given, options = {}, GREEDY[strategy]
+    given, options = {}, GREEDY[strategy] | ({"weights": np.linspace(3, 1, N)} if weighs else {})
     share = even_share(np.bincount(PREDICTED[12:]), 24)
     metric = "cosine" if strategy in ("maxherding", "probcover") else "euclidean"
     near = distances(metric) < (reach := 4.5 if metric == "euclidean" else 0.25)
