@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = parts.add_parser("evaluate", help="print what models are worth on examples, as CSV")
     one.add_argument("models", nargs="+", help="files of pyal surrogate fit")
     one.add_argument("--examples", required=True, nargs="+", metavar="FILE", help="files of pyal surrogate collect")
+    one.add_argument("--horizon", type=int, default=1, metavar="K", help="against the mean gain of K labels")
     one.add_argument("--trusted", action="store_true", help="open models that hold a pickle, which can run any code")
 
 
@@ -59,7 +60,7 @@ def _examples(paths: list[str], horizon: int = 1) -> Any:
     from pyal import surrogate
 
     every = [surrogate.load_examples(path) for path in paths]
-    if horizon > 1:  # before they are joined: the runs of two files may have one name
+    if horizon != 1:  # before they are joined: the runs of two files may have one name
         every = [examples.averaged(horizon) for examples in every]
     return every[0] if len(every) == 1 else surrogate.concatenated(every)
 
@@ -97,7 +98,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from pyal import surrogate
 
     models = [surrogate.load(path, trusted=arguments.trusted) for path in arguments.models]
-    rows = surrogate.evaluate(models, _examples(arguments.examples))
+    rows = surrogate.evaluate(models, _examples(arguments.examples, arguments.horizon))
     table = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(

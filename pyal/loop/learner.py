@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyal import kernels
-from pyal.arrays import Matrix, as_numpy, first_few, row_blocks
+from pyal.arrays import Matrix, as_numpy, first_few, plain_labels, row_blocks
 from pyal.metrics import balanced_accuracy
 from pyal.pool import check_proba
 
@@ -177,6 +177,36 @@ class HeldOut:
 
     X: Matrix
     y: NDArray[Any]
+
+
+def checked_test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
+    """The test set, or the callable that stands for one; ValueError or TypeError for what does not fit X."""
+    if test is None or isinstance(test, HeldOut) or (callable(test) and not isinstance(test, tuple)):
+        return test
+    if not isinstance(test, (tuple, list)) or len(test) != 2:
+        raise TypeError(
+            f"test must be (X_test, y_test) or a callable of the fitted estimator; got {type(test).__name__}"
+        )
+    return _held_out(test, X, "test")
+
+
+def checked_validation(validation: Any, X: Matrix) -> HeldOut | None:
+    """The same of rows for validation, for which nothing stands."""
+    if validation is None or isinstance(validation, HeldOut):
+        return validation
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError(f"validation must be (X_validation, y_validation); got {type(validation).__name__}")
+    return _held_out(validation, X, "validation")
+
+
+def _held_out(pair: Any, X: Matrix, name: str) -> HeldOut:
+    rows = kernels.checked_matrix(pair[0], f"X_{name}")
+    if rows.d != X.d:
+        raise ValueError(f"X_{name} must have as many columns as X, {X.d}; got {rows.d}")
+    labels = plain_labels(pair[1], rows.n, f"y_{name}", f"row of X_{name}")
+    if None in labels:
+        raise ValueError(f"y_{name} must have no holes; it has one in row {labels.index(None)}")
+    return HeldOut(rows, np.asarray(labels))
 
 
 def as_learner(estimator: Any, X: Matrix) -> Any:

@@ -357,14 +357,15 @@ class Loop:
             if answer.setdefault(position, label) != label:
                 raise ValueError(f"row {position} comes twice with different labels: {answer[position]!r}, {label!r}")
         new = [label for label in answer.values() if label is not None]
-        classes, test = self._setup.classes, self._setup.test
+        classes, held_out = self._setup.classes, (self._setup.test, self._setup.validation)
         if classes is not None and not set(new) <= set(classes):
             wrong = [label for label in new if label not in set(classes)]
             raise ValueError(f"labels must be among the classes {first_few(classes)}; got {first_few(wrong)}")
-        before = [*list(self._state.labels.values())[:1], *(test.y[:1].tolist() if isinstance(test, HeldOut) else [])]
+        told = [label for one in held_out if isinstance(one, HeldOut) for label in one.y[:1].tolist()]
+        before = [*list(self._state.labels.values())[:1], *told]
         if len({isinstance(label, str) for label in before + new}) > 1:
             shown = ", ".join(map(repr, [*before, *new][:5]))
-            raise TypeError(f"labels must be all text or all numbers, here and in test; got {shown}")
+            raise TypeError(f"labels must be all text or all numbers, here, in test and in validation; got {shown}")
         return {"event": "teach", "positions": list(answer), "labels": list(answer.values())}
 
     def _positions(self, rows: Any, by: str | None) -> list[int]:

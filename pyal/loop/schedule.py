@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyal.arrays import size
@@ -37,6 +40,13 @@ class Stage:
     def passes(self) -> bool:
         """Whether it needs the probabilities of several passes."""
         return isinstance(self.strategy, str) and find(self.strategy).passes
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the files that its options name: what they hold, as a hash."""
+        names = find(self.strategy).files if isinstance(self.strategy, str) else ()
+        paths = {name: self.options[name] for name in names if isinstance(self.options.get(name), str)}
+        held = {name: Path(path).read_bytes() for name, path in paths.items()}
+        return {name: hashlib.blake2b(content, digest_size=16).hexdigest() for name, content in held.items()}
 
     def check_weighs(self) -> None:
         """ValueError where it cannot use weights; a callable is taken to."""
@@ -96,6 +106,12 @@ def strategy_schedule(strategy: Any, options: Mapping[str, Any]) -> tuple[Stage,
     return _rising(tuple(_stage(entry[0], entry[1], entry[2] if len(entry) == 3 else {}) for entry in strategy))
 
 
+def files_of(stages: Sequence[Stage]) -> dict[str, str]:
+    """The fingerprints of all stages, by stage and option."""
+    named = [(f"{at}, {stage.name}", stage.fingerprints()) for at, stage in enumerate(stages)]
+    return {f"{where}, {option}": held for where, found in named for option, held in found.items()}
+
+
 def batch_size_schedule(batch_size: Any) -> tuple[BatchSize, ...]:
     """The batch sizes of an integer, or of a sequence of (batch_size, until_n_labels).
 
@@ -130,6 +146,9 @@ def _stage(strategy: Any, until: Any, options: Mapping[str, Any]) -> Stage:
     if isinstance(strategy, str):
         entry = find(strategy)
         check_options(entry.name, entry.function, own)
+        for name in entry.files:  # which are found from any folder, and by other processes
+            if isinstance(own.get(name), (str, os.PathLike)):
+                own[name] = os.path.abspath(os.fspath(own[name]))
         return Stage(entry.name, _limit(until), own, metric)
     if not callable(strategy):
         raise TypeError(f"strategy must be a name or a callable; got {strategy!r}")

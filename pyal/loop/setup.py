@@ -20,7 +20,6 @@ from pyal.arrays import (
     fingerprint,
     generator,
     n_jobs_checked,
-    plain_labels,
 )
 from pyal.kernels.matrices import taken_with
 from pyal.loop.journal import FORMAT
@@ -29,12 +28,14 @@ from pyal.loop.learner import (
     HeldOut,
     as_learner,
     check_goes_on,
+    checked_test,
+    checked_validation,
     description,
     import_path,
     imported,
     rebuilt,
 )
-from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, strategy_schedule
+from pyal.loop.schedule import BatchSize, Stage, batch_size_schedule, files_of, strategy_schedule
 from pyal.pool import checked_views, checked_weights, metric_checked
 from pyal.rules import Rules, checked_rules
 from pyal.strategies.subsets import Subset, subset_of
@@ -109,6 +110,10 @@ class Setup:
             raise TypeError("test must be a callable of the fitted learner: only scikit-learn classifiers know X_test")
         if self.validation is not None and not isinstance(self.learner, EstimatorLearner):
             raise TypeError("validation needs a scikit-learn classifier as estimator=: no learner knows X_validation")
+        if self.validation is not None and not callable(getattr(self.learner.estimator, "predict_proba", None)):
+            raise TypeError(
+                f"validation needs an estimator with predict_proba, for the loss; {self.learner.estimator!r} has none"
+            )
         if self.start != "fresh" and self.learner is None:
             raise ValueError(f"start={self.start!r} needs estimator=, which is missing")
         if self.start == "warm":
@@ -143,6 +148,7 @@ class Setup:
             "X": {**fingerprint(self.X), "path": self.X_path},
             "estimator": description(self.learner),
             "strategy": [_stage_record(stage) for stage in self.stages],
+            **({"files": files} if (files := files_of(self.stages)) else {}),
             "batch_size": [[entry.batch_size, entry.until] for entry in self.batch_sizes],
             "initial": None if self.initial is None else _stage_record(self.initial)[0],
             "candidates": None if self.allowed is None else np.flatnonzero(self.allowed).tolist(),
@@ -229,8 +235,8 @@ def checked_setup(
         allowed=None if candidates is None else _allowed(candidates, rows.n),
         subset=_subset(subset),
         classes=None if classes is None else distinct(classes, "classes"),
-        test=_test(test, rows),
-        validation=_validation(validation, rows),
+        test=checked_test(test, rows),
+        validation=checked_validation(validation, rows),
         ids=None if ids is None else _ids(ids, rows.n),
         views=copies,
         views_seen={one: tuple(_with_norms(taken_with(view, one)) for view in copies) for one in sorted(wanted)},
@@ -305,6 +311,9 @@ def _check_same(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise ValueError(
             f"views is not what this loop started with: {len(kept.get('views', []))} views, not {len(views)}"
         )
+    for name, held in now.get("files", {}).items():
+        if kept.get("files", {}).get(name) != held:
+            raise ValueError(f"the file of an option is not what this loop started with: stage {name}")
     told = {**kept, **{f"views[{v}]": view for v, view in enumerate(kept.get("views", []))}}
     parts = ("X", "test", "validation", "estimator")
     for name, found in [*((name, now.get(name)) for name in parts), *views]:
@@ -402,34 +411,6 @@ def _ids(ids: Any, n: int) -> list[Any]:
     if len(found) != n:
         raise ValueError(f"ids must hold one id per row of X, {n}; got {len(found)}")
     return found
-
-
-def _test(test: Any, X: Matrix) -> HeldOut | Callable[[Any], Any] | None:
-    if test is None or isinstance(test, HeldOut) or (callable(test) and not isinstance(test, tuple)):
-        return test
-    if not isinstance(test, (tuple, list)) or len(test) != 2:
-        raise TypeError(
-            f"test must be (X_test, y_test) or a callable of the fitted estimator; got {type(test).__name__}"
-        )
-    return _held_out(test, X, "test")
-
-
-def _validation(validation: Any, X: Matrix) -> HeldOut | None:
-    if validation is None or isinstance(validation, HeldOut):
-        return validation
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise TypeError(f"validation must be (X_validation, y_validation); got {type(validation).__name__}")
-    return _held_out(validation, X, "validation")
-
-
-def _held_out(pair: Any, X: Matrix, name: str) -> HeldOut:
-    rows = kernels.checked_matrix(pair[0], f"X_{name}")
-    if rows.d != X.d:
-        raise ValueError(f"X_{name} must have as many columns as X, {X.d}; got {rows.d}")
-    labels = plain_labels(pair[1], rows.n, f"y_{name}", f"row of X_{name}")
-    if None in labels:
-        raise ValueError(f"y_{name} must have no holes; it has one in row {labels.index(None)}")
-    return HeldOut(rows, np.asarray(labels))
 
 
 def _start(start: Any) -> str:

@@ -54,6 +54,6 @@ class Validation:
 
 def _worth(learner: EstimatorLearner, held_out: HeldOut) -> tuple[float, float]:
     """Accuracy, and mean cross-entropy."""
-    proba, classes = learner.proba_of_rows(held_out.X), as_numpy(learner.classes_, "classes_")
-    accuracy = float(np.mean(classes[proba.argmax(axis=1)] == held_out.y))
-    return accuracy, cross_entropy(held_out.y, proba, classes)
+    accuracy = float(np.mean(learner.predict_rows(held_out.X) == held_out.y))
+    classes = as_numpy(learner.classes_, "classes_")
+    return accuracy, cross_entropy(held_out.y, learner.proba_of_rows(held_out.X), classes)

@@ -45,6 +45,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.strategies.registry import list_strategies
+
 DATA = ("X", "y", "X_test", "y_test")
 NEEDED = ("data", "estimator", "strategies")
 VALIDATION = ("X_validation", "y_validation")
@@ -92,7 +94,7 @@ def _read(
     if "workdir" in found:
         found["workdir"] = os.path.join(folder, _text(path, found["workdir"], "workdir"))
     if isinstance(found.get("strategies"), dict):
-        found["strategies"] = {name: _strategy(value) for name, value in found["strategies"].items()}
+        found["strategies"] = {name: _strategy(name, value, folder) for name, value in found["strategies"].items()}
     given: dict[str, Any] = {name: _labels(file) if name.startswith("y") else file for name, file in files.items()}
     for name in ("groups", "weights"):
         if name in data:
@@ -140,12 +142,28 @@ def _estimator(path: str, table: dict[str, Any]) -> Any:
         raise TypeError(f"{path}: estimator does not take its parameters: {error}") from None
 
 
-def _strategy(value: Any) -> Any:
+def _strategy(name: str, value: Any, folder: str) -> Any:
     """An entry of strategies; [strategy] in its schedule is [strategy, None]: TOML has no word for None."""
-    if not isinstance(value, dict) or not isinstance(value.get("strategy"), list):
+    if not isinstance(value, dict):
         return value
+    if not isinstance(value.get("strategy"), list):
+        return _with_files(value.get("strategy", name), value, folder)
     stages = [(*e, None) if isinstance(e, list) and len(e) == 1 else e for e in value["strategy"]]
-    return {**value, "strategy": stages}
+    return {
+        **value,
+        "strategy": [
+            (*e[:2], _with_files(e[0], e[2], folder)) if isinstance(e, list) and len(e) == 3 else e for e in stages
+        ],
+    }
+
+
+def _with_files(strategy: Any, options: Any, folder: str) -> Any:
+    """The options, of which those that name files are relative to the folder."""
+    if not isinstance(options, dict) or not isinstance(strategy, str):
+        return options
+    names = next((s.files for s in list_strategies() if strategy in (s.name, *s.aliases)), ())
+    found = {name: os.path.join(folder, options[name]) for name in names if isinstance(options.get(name), str)}
+    return {**options, **found}
 
 
 def _labels(path: str) -> NDArray[Any]:

@@ -81,6 +81,7 @@ class Plan:
                         "until": stage.until,
                         "options": stage.options,
                         **({} if stage.own_metric is None else {"metric": stage.own_metric}),
+                        **({"files": files} if (files := stage.fingerprints()) else {}),
                     }
                     for stage in setup.stages
                 ],
@@ -128,10 +129,7 @@ def checked_plan(
     seen: dict[str, Matrix] = {}
     for name, options in named.items():
         strategy, own = options.pop("strategy", name), metric_checked(options.pop("metric", metric))
-        if isinstance(strategy, str):
-            strategy = ORACLES.get(strategy, strategy)
-        if strategy is ORACLES["oracle_gain"] and validation is None:
-            raise ValueError("strategy 'oracle_gain' needs validation=, the held-out rows to gain on, which is missing")
+        strategy = _with_oracles(strategy, validation, composed.get("weights"))
         setup = checked_setup(
             rows,
             learner,
@@ -150,6 +148,22 @@ def checked_plan(
         tested, validation, setups[name] = setup.test, setup.validation, replace(setup, answers=labels)
         seen.update(setup.seen)
     return Plan(labels, setups, tuple(known), start, tuple(sizes), start_by, observing)
+
+
+def _with_oracles(strategy: Any, validation: Any, weights: Any) -> Any:
+    """The strategy or schedule, with the controls that see the answers in place of their names."""
+    if isinstance(strategy, Sequence) and not isinstance(strategy, str):
+        stages = [list(stage) if isinstance(stage, (tuple, list)) and stage else stage for stage in strategy]
+        for stage in stages:
+            if isinstance(stage, list):
+                stage[0] = _with_oracles(stage[0], validation, weights)
+        return stages
+    found: Any = ORACLES.get(strategy, strategy) if isinstance(strategy, str) else strategy
+    if found is ORACLES["oracle_gain"] and validation is None:
+        raise ValueError("strategy 'oracle_gain' needs validation=, the held-out rows to gain on, which is missing")
+    if found in ORACLES.values() and weights is not None:
+        raise ValueError(f"strategy {found.__name__!r} cannot use weights=")
+    return found
 
 
 def _pair_or_callable(test: Any, learner: Any) -> Any:

@@ -118,7 +118,7 @@ def read_workdir(path: Any) -> Comparison:
 def _check_same(folder: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     before, now = dict(_leaves(stored)), dict(_leaves(asked))
     for key in [*now, *before]:
-        if key not in before or key not in now or before[key] != now[key]:
+        if key not in before or key not in now or json.dumps(before[key]) != json.dumps(now[key]):  # NaN is NaN
             there, here = (repr(d[key]) if key in d else "missing" for d in (before, now))
             raise ValueError(f"workdir {folder} keeps runs of other settings: {key} is {there} there and {here} here")
 

@@ -22,7 +22,8 @@ class Strategy:
     (option, value, argument), once rows are labelled and the option has that value; needs_always_with: the same,
     labelled or not. instead: (argument, another one that may be given in its place). memory: extra memory per call.
     citation: where it is from. metric: what metric=None stands for, as in its source. passes: the proba that it needs
-    is that of several passes or members, (T, N, C). weighs: it values rows one by one, and weights= count there.
+    is that of several passes or members, (T, N, C). weighs: it values rows one by one, and weights= count there. files:
+    options that may be the path of a file.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Strategy:
     metric: str = "euclidean"
     passes: bool = False
     weighs: bool = False
+    files: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -124,6 +126,7 @@ def strategy(
     metric: str = "euclidean",
     passes: bool = False,
     weighs: bool = False,
+    files: tuple[str, ...] = (),
     scores: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Registers the decorated function `f(pool, batch_size, *, rng, **options)` under `name`; returns it unchanged.
@@ -152,6 +155,7 @@ def strategy(
             metric=metric,
             passes=passes,
             weighs=weighs,
+            files=files,
         )
         for word in (name, *aliases):
             for other in _registered.values():

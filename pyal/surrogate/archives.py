@@ -58,3 +58,8 @@ def read_archive(
 def foreign(path: str | os.PathLike[str], wrote: str, why: str) -> ValueError:
     """The error for a file that is not what it should be."""
     return ValueError(f"{os.fspath(path)} must be a file that {wrote} wrote; {why}")
+
+
+def in_json(said: Any) -> Any:
+    """As it is read back from JSON, which has no NaN and no infinity: these are text."""
+    return json.loads(json.dumps(said), parse_constant=str)

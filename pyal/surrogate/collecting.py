@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyal.arrays import Matrix, n_jobs_checked, size
+from pyal.arrays import n_jobs_checked, size
 from pyal.loop.learner import description
-from pyal.pool import Pool, as_they_are
+from pyal.pool import Pool
 from pyal.simulation.experiment import run_all
 from pyal.simulation.plan import Plan, checked_plan
 from pyal.simulation.workdir import opened_workdir
+from pyal.surrogate.archives import in_json
 from pyal.surrogate.examples import Examples
-from pyal.surrogate.table import RELATIVE_TO, STEP, Step, table_of
+from pyal.surrogate.table import METRIC, RELATIVE_TO, STEP, Step, as_collected, table_of
 
-METRIC = "euclidean"  # of the features, whatever a strategy takes rows with
 HEURISTICS = ("entropy", "margin", "least_confidence", "typiclust", "coreset", "badge")
 
 
@@ -59,7 +59,7 @@ def collect(
     counterfactuals: how many candidates drawn at random are tried besides in a round: each alone is labelled, the gain
         is taken, and the label taken back. `pyal.heads.ClosedFormSoftmax` does that by updates of rank one, for
         thousands of candidates at once; any other classifier is fitted again for each.
-    every: counterfactuals are tried in every so many rounds.
+    every: their gains are taken in every so many rounds.
     relative_to: "pool" or "candidates", as for `feature_table`: the 500 or so candidates of a round, where a strategy
         will look at no more later. Then counterfactuals must be tried, and the picks count among them.
     name: of these data, which the examples keep.
@@ -96,12 +96,13 @@ def collect(
         start=start,
         observing=logging,
     )
+    domain = _domain(plan, logging, name)  # what it cannot hold is found before anything is run
     folder = None if workdir is None else opened_workdir(workdir, plan)
     runs, failed = run_all(plan, folder, n_jobs_checked(n_jobs), desc="collect")
     if failed:
         (strategy, seed), why = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} of {len(plan.keys)} runs failed; {strategy}, seed {seed}: {why}")
-    return _examples([runs[key] for key in plan.keys], _domain(plan, logging, name))
+    return _examples([runs[key] for key in plan.keys], domain)
 
 
 @dataclass(frozen=True)
@@ -139,15 +140,14 @@ class Log:
         if pool.proba is None:
             self.rounds.append({})
             return
-        tried = np.empty(0, np.int64)
-        if self.asked.counterfactuals and at % self.asked.every == 0:
-            others = np.setdiff1d(np.flatnonzero(~pool.is_labeled), batch)
-            tried = np.sort(self.rng.choice(others, min(self.asked.counterfactuals, len(others)), replace=False))
+        pool, others = as_collected(pool), np.setdiff1d(np.flatnonzero(~pool.is_labeled), batch)
+        tried = np.sort(self.rng.choice(others, min(self.asked.counterfactuals, len(others)), replace=False))
         rows = np.concatenate([batch, tried])
-        plain = replace(pool, X=as_they_are(pool.X), views=_as_they_are(pool.views), metric=METRIC)
-        table = table_of(plain, rows, relative_to=self.asked.relative_to, step=Step(self.asked.budget))
+        table = table_of(pool, rows, relative_to=self.asked.relative_to, step=Step(self.asked.budget))
         self.columns = list(table.columns)
-        found = {"n_labels": len(pool.labeled), "rows": rows.tolist(), "values": table.values.tolist()}
+        if at % self.asked.every:  # the others are there for what is relative to them
+            rows, tried = batch, tried[:0]
+        found = {"n_labels": len(pool.labeled), "values": table.values[: len(rows)].tolist()}
         if len(tried):
             assert pool.answers is not None
             accuracy, loss = pool.validation.after_each(tried, pool.answers[tried])
@@ -167,10 +167,6 @@ class Log:
         return {"columns": self.columns, "rounds": [found for found in self.rounds if found]}
 
 
-def _as_they_are(views: tuple[Matrix, ...] | None) -> tuple[Matrix, ...] | None:
-    return None if views is None else tuple(as_they_are(view) for view in views)
-
-
 def _domain(plan: Plan, logging: Logging, name: str) -> dict[str, Any]:
     """What the examples are of."""
     shared = plan.shared
@@ -178,7 +174,7 @@ def _domain(plan: Plan, logging: Logging, name: str) -> dict[str, Any]:
         "name": name,
         "columns_of_X": shared.X.d,
         "rows_of_X": shared.X.n,
-        "head": description(shared.learner),
+        "head": in_json(description(shared.learner)),
         "metric": METRIC,
         "start": shared.start,
         "initial": plan.initial,
@@ -194,8 +190,7 @@ def _examples(runs: Sequence[Mapping[str, Any]], domain: dict[str, Any]) -> Exam
     for run in runs:
         for found in run["observed"]["rounds"]:
             values.append(np.array(found["values"], np.float64))
-            count = len(found["rows"])
-            for i in range(count):
+            for i in range(len(found["values"])):
                 who = run["strategy"] if i == 0 else ""
                 rows.append(
                     (found["accuracy"][i], found["loss"][i], run["seed"], who, found["n_labels"], i == 0, group)

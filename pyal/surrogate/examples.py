@@ -118,9 +118,11 @@ class Examples:
     def ranked(self) -> Examples:
         """Every base feature as its rank within its group; the features of the step stay as they are.
 
-        A rank is 0 for the lowest and 1 for the highest, the average among equals, and 0.5 for a group of one.
+        A rank is 0 for the lowest and 1 for the highest, the average among equals, and 0.5 for a group of one. To look
+        at; `fit` is given the examples as they were collected, and ranks them with ranked=True.
         """
-        return replace(self, values=ranked_values(self.values, self.columns, self.group))
+        values = ranked_values(self.values, self.columns, self.group)
+        return replace(self, values=values, domain={**self.domain, "ranked": True})
 
     def averaged(self, horizon: int) -> Examples:
         """The picked rows, each gain the mean of its step and of the horizon - 1 steps logged after it in its run.
@@ -153,7 +155,7 @@ class Examples:
             gains[name][rows[starts]] = windows[starts].mean(axis=1)
         kept = np.zeros(len(self), bool)
         kept[rows[starts]] = True
-        return replace(self, **gains).where(kept)
+        return replace(self, **gains, domain={**self.domain, "horizon": horizon}).where(kept)
 
 
 def load_examples(path: str | os.PathLike[str]) -> Examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 import pyal
 from pyal.arrays import vector
-from pyal.surrogate.archives import foreign, read_archive, write_archive
+from pyal.surrogate.archives import foreign, in_json, read_archive, write_archive
 from pyal.surrogate.examples import ranked_values, refuse_other_columns, values_checked
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: (target, columns beside the base features)
@@ -91,12 +90,12 @@ class SurrogateModel:
 
         domain_now: what it is to be used on, as `Examples.domain`. A key that either lacks is not compared.
         """
-        now = json.loads(json.dumps(domain_now))
+        here, there = in_json(domain_now), in_json(self.domain)
         for key in _ONLY_THERE:
-            if key in self.domain and key in now and now[key] != self.domain[key]:
+            if key in there and key in here and here[key] != there[key]:
                 raise ValueError(
-                    f"the surrogate {self.name} was fitted on examples with {key}={self.domain[key]!r}, and here it is "
-                    f"{now[key]!r}: fit one on examples that were collected as it is to be used"
+                    f"the surrogate {self.name} was fitted on examples with {key}={there[key]!r}, and here it is "
+                    f"{here[key]!r}: fit one on examples that were collected as it is to be used"
                 )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -129,7 +128,8 @@ def load(path: str | os.PathLike[str], trusted: bool = False) -> SurrogateModel:
     if said.get("backend") == "sklearn" and not trusted:
         raise ValueError(
             f"{os.fspath(path)} holds a model of scikit-learn as a pickle, which can run any code when it is loaded; "
-            "give trusted=True where you know who wrote the file, or fit anew with backend='xgboost', which needs none"
+            "where you know who wrote the file, pass what pyal.surrogate.load(path, trusted=True) returns, or fit anew "
+            "with backend='xgboost', which needs none"
         )
     try:
         known = {name: said[name] for name in _SAID}

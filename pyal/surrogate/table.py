@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,9 @@ BASE = (
 STEP = ("step", "validation_loss", "validation_accuracy")
 COLUMNS = BASE + STEP
 RELATIVE_TO = ("pool", "candidates")
+METRIC = "euclidean"  # of examples, whatever a strategy takes rows with
 NEIGHBOURS = 20
+_NO_USE = ("features", "groups", "max_per_group", "min_distance", "class_balance", "weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +101,11 @@ def feature_table(
     ([1, 2], [1.414, 1.0])
     """
     given, rest = Inputs.split(X, y, inputs)
-    if rest:
-        raise TypeError(f"feature_table() has no argument {next(iter(rest))!r}")
+    unused = [name for name in inputs if name in rest or name in _NO_USE]
+    if unused:
+        raise TypeError(f"feature_table() has no use for {unused[0]}=")
+    if isinstance(columns, str):
+        raise TypeError(f"columns must be a list of names; got {columns!r}")
     pool = given.pool()
     if not len(pool.candidates):
         raise ValueError(given.why_no_candidates(pool))
@@ -135,16 +140,25 @@ def table_of(
     return FeatureTable(names, values, rows)
 
 
+def as_collected(pool: Pool) -> Pool:
+    """The pool of a loop as examples have it: rows as they are, and one probability of the classifier for each class.
+
+    Strategies that ask for several passes are given those of models that differ, not of augmented copies.
+    """
+    proba = pool.proba
+    if proba is not None and proba.ndim == 3 and pool.classify is not None:
+        proba = pool.classify(as_they_are(pool.X))
+    views = None if pool.views is None else tuple(as_they_are(view) for view in pool.views)
+    return replace(pool, X=as_they_are(pool.X), views=views, proba=proba, metric=METRIC)
+
+
 def _makers(
     pool: Pool, rows: NDArray[np.int64], relative_to: str, step: Step
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
     """What computes each column, and what those columns lack that cannot be computed."""
     makers: dict[str, Callable[[], Any]] = {"typicality": lambda: _typicality(pool, rows, relative_to)}
-    lacking = {
-        "step": "budget=",
-        "validation_loss": "a validation loss",
-        "validation_accuracy": "a validation accuracy",
-    }
+    lacking = {name: f"{name}=, or validation= in a loop" for name in ("validation_loss", "validation_accuracy")}
+    lacking["step"] = "budget="
     if pool.proba is None:
         lacking |= dict.fromkeys(("entropy", "least_confidence", "margin"), "proba=")
     else:

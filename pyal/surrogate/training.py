@@ -52,7 +52,8 @@ def fit(
         target squared; the depth and the rest have no unit.
     objective: "regression" minimizes the squared error. "ranking" orders the rows of each group by pairs (xgboost's
         rank:pairwise) and stops and tunes on the rank correlation within groups; gamma is in units of its own loss.
-    ranked: whether base features become ranks within their group first, which carries over to other pools.
+    ranked: whether base features become ranks within their group first, which carries over to other pools. Examples
+        without another one in their group are left out then.
     rounds: the most trees.
     patience: the rounds without a lower validation loss after which no more are grown.
     random_state: None, int, Generator or RandomState. It fixes the model, whatever n_jobs is.
@@ -77,9 +78,11 @@ def fit(
         workers = 1  # several at a time share and reset the filters of warnings, which are one for all threads
     seed = int(generator(random_state).integers(2**31))
     target, added = VARIANTS[variant]
+    if examples.domain.get("ranked"):
+        raise ValueError("examples must hold features as they were collected, not ranks: fit ranks them by ranked=True")
     columns = _columns(examples, variant, added)
     seeds = _split_seeds(examples, split)
-    ready = examples.ranked() if ranked else examples
+    ready = _in_groups(examples).ranked() if ranked else examples
     parts = {part: ready.where(np.isin(ready.seed, seeds[part])) for part in PARTS}
     offset, scale = _centre_and_scale(parts["train"], target, objective)
     train, validation = (_rows(parts[part], columns, target, offset, scale) for part in ("train", "validation"))
@@ -107,6 +110,14 @@ def fit(
     said = {"split": split if isinstance(split, str) else "given", "seeds": seeds, "train_mean": mean, "tried": tried}
     of = {part: measures(model, examples.where(np.isin(examples.seed, seeds[part])), mean) for part in PARTS}
     return replace(model, measured={**said, **of})
+
+
+def _in_groups(examples: Examples) -> Examples:
+    """Those in groups of two or more: the only one of a step has no rank."""
+    _, group, sizes = np.unique(examples.group, return_inverse=True, return_counts=True)
+    if not (sizes > 1).any():
+        raise ValueError("ranked=True needs examples of several candidates of one step; each has a group of its own")
+    return examples.where(sizes[group] > 1)
 
 
 def _backend(backend: str | None, objective: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import LinearSVC
 
 import pyal
 from pyal.heads import ClosedFormSoftmax, LinearHead
@@ -142,6 +143,19 @@ def test_rows_on_disk_are_found_again(tmp_path):
         assert "validation_loss" in loop.history[0]["metrics"]
 
 
+def test_it_is_the_accuracy_of_what_the_classifier_predicts():
+    """Not of its largest probability, which is another class for some."""
+
+    class Contrary(GaussianNB):
+        def predict(self, X):
+            return (super().predict(X) + 1) % 3
+
+    loop = pyal.Loop(X, Contrary(), "random", 3, y=KNOWN, test=(HELD, Y_HELD), validation=(HELD, Y_HELD))
+    loop.query()
+    metrics = loop.history[0]["metrics"]
+    assert metrics["validation_accuracy"] == metrics["accuracy"] < 0.5
+
+
 class Learner:
     """Asked by position."""
 
@@ -162,6 +176,16 @@ class Learner:
         ({"validation": (HELD, [None, *Y_HELD[1:].tolist()])}, ValueError, "y_validation must have no holes; .* row 0"),
         ({"validation": HELD}, TypeError, r"validation must be \(X_validation, y_validation\); got ndarray"),
         ({"estimator": Learner()}, TypeError, "validation needs a scikit-learn classifier as estimator="),
+        (
+            {"estimator": LinearSVC(), "strategy": "random"},
+            TypeError,
+            "validation needs an estimator with predict_proba",
+        ),
+        (
+            {"validation": (HELD, Y_HELD.astype(str))},
+            TypeError,
+            "all text or all numbers, here, in test and in validation",
+        ),
         ({"estimator": None, "strategy": "random"}, TypeError, "validation needs a scikit-learn classifier"),
     ],
 )

@@ -88,7 +88,16 @@ def test_a_folder_goes_on_and_knows_the_held_out_rows(tmp_path):
         simulated(["oracle_gain"], **{**settings, "validation": TEST})
 
 
+def test_in_a_schedule():
+    found = simulated({"late": [("margin", 20), ("oracle_loss", None)]}, budget=40)
+    assert found.failures == {}
+    with pytest.raises(ValueError, match="'oracle_gain' needs validation="):
+        simulated({"late": [("margin", 20), ("oracle_gain", None)]})
+
+
 def test_what_is_refused():
+    with pytest.raises(ValueError, match="strategy 'oracle_loss' cannot use weights="):
+        simulated(["oracle_loss"], weights=np.ones(300))
     with pytest.raises(ValueError, match="'oracle_gain' needs validation=, the held-out rows to gain on"):
         simulated(["oracle_gain"])
     with pytest.raises(TypeError, match="strategy 'oracle_gain' has no option 'goal'"):

@@ -9,8 +9,8 @@ from sklearn.base import clone
 from sklearn.naive_bayes import GaussianNB
 
 import pyal
-from pyal.heads import ClosedFormSoftmax
-from pyal.surrogate import collect, feature_table
+from pyal.heads import ClosedFormSoftmax, Committee
+from pyal.surrogate import collect, feature_table, fit
 
 HELD = TEST[0][:100], TEST[1][:100]
 RIDGE = ClosedFormSoftmax("ridge", alpha=1.0)
@@ -110,6 +110,54 @@ def test_a_step_that_tries_candidates_is_a_group():
     assert found.domain["budget"] == 20
     assert found.domain["columns_of_X"] == 64
     assert found.domain["head"]["class"] == "pyal.heads.closed_form:ClosedFormSoftmax"
+
+
+def test_what_is_relative_to_candidates_is_so_in_every_round():
+    """Also in those in which no gain of theirs is taken."""
+    every = collected(counterfactuals=12, every=1, relative_to="candidates", seeds=1)
+    some = collected(counterfactuals=12, every=3, relative_to="candidates", seeds=1)
+    picked = [found.where(found.picked) for found in (every, some)]
+    assert picked[0].values.tolist() == picked[1].values.tolist()
+    assert np.bincount(some.group).tolist() == 3 * [13, 1, 1, 13, 1, 1, 13, 1, 1, 13]
+
+
+def test_strategies_of_several_passes_are_logged_by_the_classifier_itself():
+    committee = Committee(GaussianNB(var_smoothing=0.1), n_members=3)
+    found = collected(estimator=committee, strategies=["bald"], views=VIEWS, seeds=1)
+    runs = simulated(["bald"], estimator=committee, batch_sizes=1, budget=20, seeds=1, views=VIEWS)
+    assert set(found.strategy) == {"random", "bald"}
+    known = np.sort(runs.picks["bald", 0][0])
+    mine = found.where((found.strategy == "bald") & (found.n_labels == 10))
+    seen = []
+
+    def watch(pool, batch_size, *, rng):  # noqa: ARG001
+        seen.append(pool)
+        return runs.picks["bald", 0][1]
+
+    y = np.full(len(X), -1)
+    y[known] = Y[known]
+    pyal.Loop(X, committee, watch, 1, y=y, random_state=0).query()
+    p = seen[0].proba[runs.picks["bald", 0][1][0]]
+    entropy = -sum(q * np.log(q) for q in p if q > 0)
+    assert mine.values_of(["entropy"])[0, 0] == pytest.approx(entropy, abs=1e-9)
+
+
+class Holed(GaussianNB):
+    """Has a parameter that JSON cannot hold."""
+
+    def __init__(self, var_smoothing=0.1, missing=float("nan")):
+        super().__init__(var_smoothing=var_smoothing)
+        self.missing = missing
+
+
+def test_a_parameter_that_is_no_number(tmp_path):
+    given = {"estimator": Holed(), "seeds": 3, "workdir": tmp_path, "strategies": []}
+    found = collected(**given)
+    assert found.domain["head"]["parameters"]["missing"] == "NaN"
+    same(found, collected(**given))
+    model = fit(found, "acc", search=False, rounds=3)
+    strategies = {"learned": {"strategy": "surrogate", "model": model}}
+    assert simulated(strategies, estimator=Holed(), batch_sizes=1, budget=12).failures == {}
 
 
 def test_from_the_first_label_on():

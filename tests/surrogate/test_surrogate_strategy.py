@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,23 +124,73 @@ def test_what_it_is_asked_in_a_loop_is_what_was_collected():
         assert row.tolist() in values.tolist()
 
 
-def test_a_model_of_another_head_or_metric_is_refused(model):
+def test_whatever_the_metric_a_model_sees_rows_as_they_were_collected(model):
+    given = {"validation_loss": 2.0, "validation_accuracy": 0.5}
+    assert chosen(model, metric="cosine", **given) == chosen(model, **given)
+    assert chosen(UNSURE_AND_FAR, metric="cosine") != chosen(UNSURE_AND_FAR)
+
+
+def test_a_model_of_another_head_is_refused(model):
     strategies = {"learned": {"strategy": "surrogate", "model": str(model)}}
     with pytest.warns(UserWarning, match="was fitted on examples with head="):
         found = simulated(strategies, estimator=GaussianNB(), validation=HELD, batch_sizes=1, budget=12)
     assert len(found.failures) == 2
-    with pytest.raises(ValueError, match="metric='euclidean', and here it is 'cosine'"):
-        chosen(model, metric="cosine", validation_loss=2.0, validation_accuracy=0.5)
+
+
+def test_a_folder_goes_on_with_the_same_model_alone(model, tmp_path, monkeypatch):
+    """Its path holds from any folder, and what it holds is part of the settings."""
+    monkeypatch.chdir(tmp_path)
+    Path("model").write_bytes(model.read_bytes())
+    Path("elsewhere").mkdir()
+    strategies = {"learned": {"strategy": "surrogate", "model": "model"}}
+    settings = {"estimator": RIDGE, "validation": HELD, "batch_sizes": 1, "budget": 12}
+    first = simulated(strategies, **settings, seeds=1, workdir=tmp_path / "runs")
+    assert first.failures == {}
+    y = np.where(np.arange(300) < 20, Y, -1)
+    loop = pyal.Loop(X, RIDGE, "surrogate", 1, y=y, model="model", validation=HELD, workdir="loop")
+    loop.close()
+    os.chdir("elsewhere")
+    with pyal.Loop.resume(tmp_path / "loop", X=X, validation=HELD) as again:
+        assert len(again.query()) == 1
+    os.chdir(tmp_path)
+    assert simulated(strategies, **settings, seeds=2, workdir=tmp_path / "runs").failures == {}
+    Path("model").write_bytes(model.read_bytes() + b" ")
+    with pytest.raises(ValueError, match=r"keeps runs of other settings: strategies\.learned"):
+        simulated(strategies, **settings, seeds=2, workdir=tmp_path / "runs")
+    with pytest.raises(
+        ValueError, match="the file of an option is not what this loop started with: stage 0, surrogate"
+    ):
+        pyal.Loop.resume(tmp_path / "loop", X=X, validation=HELD)
+
+
+def test_other_numbers_of_candidates_than_the_model_has_learned_among_are_said():
+    asked = Weighted({"typicality": 1.0}, relative_to="candidates", counterfactuals=30)
+    with pytest.warns(UserWarning, match="from typicality among 31 candidates, and here there are 290.*give subset=31"):
+        chosen(asked)
+    assert len(chosen(asked, subset=31)) == 6
+
+
+def test_a_model_that_holds_a_pickle_is_passed_itself(model, tmp_path):
+    examples = collect(X, Y, validation=HELD, estimator=RIDGE, strategies=[], seeds=3, budget=20)
+    fit(examples, "acc", backend="sklearn", search=False, rounds=5).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"pass what pyal\.surrogate\.load\(path, trusted=True\) returns"):
+        chosen(tmp_path / "model")
+    assert len(chosen(load(tmp_path / "model", trusted=True))) == 6
 
 
 @pytest.mark.parametrize(
     ("given", "error", "rule"),
     [
         ({"model": None}, ValueError, "strategy 'surrogate' needs model=, a pyal.surrogate.SurrogateModel or the path"),
+        ({"model": {}}, TypeError, "model must be a pyal.surrogate.SurrogateModel or the path of one; got dict"),
         ({"model": "missing.model"}, FileNotFoundError, "missing.model"),
         ({"model": Weighted({"embedding_variance": 1.0})}, ValueError, "'embedding_variance' needs views="),
         ({"model": Weighted({"step": 1.0})}, ValueError, "the column 'step' needs budget="),
-        ({"model": Weighted({"validation_loss": 1.0})}, ValueError, "'validation_loss' needs a validation loss"),
+        (
+            {"model": Weighted({"validation_loss": 1.0})},
+            ValueError,
+            "'validation_loss' needs validation_loss=, or validation= in",
+        ),
         ({"model": UNSURE_AND_FAR, "proba": None}, ValueError, "strategy 'surrogate' needs proba="),
         ({"model": UNSURE_AND_FAR, "budget": 0, "columns": 1}, TypeError, "has no option 'columns'"),
         ({"model": UNSURE_AND_FAR, "budget": "all"}, TypeError, "option 'budget' of strategy 'surrogate' must be"),

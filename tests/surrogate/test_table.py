@@ -179,7 +179,10 @@ def test_labels_given_as_y_are_the_labelled_rows():
             {"columns": ["prediction_variance"], "proba": PROBA, "views": None},
             r"the column 'prediction_variance' needs a \(T, N, C\) proba of the images and their augmented copies",
         ),
-        ({"columns": ["validation_loss"], "validation_loss": None}, "'validation_loss' needs a validation loss"),
+        (
+            {"columns": ["validation_loss"], "validation_loss": None},
+            "'validation_loss' needs validation_loss=, or validation",
+        ),
         ({"relative_to": "batch"}, "relative_to must be 'pool' or 'candidates'; got 'batch'"),
         ({"budget": 0}, "budget must be .*1"),
         ({"validation_loss": np.nan}, "validation_loss must be a finite number"),
@@ -198,6 +201,15 @@ def test_rows_without_a_direction_are_refused():
         feature_table(rows, labeled=LABELED)
 
 
-def test_an_argument_that_it_does_not_have():
-    with pytest.raises(TypeError, match=r"feature_table\(\) has no argument 'neighbours'"):
-        feature_table(X, neighbours=3)
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"neighbours": 3}, r"feature_table\(\) has no use for neighbours="),
+        ({"groups": Y, "max_per_group": 1}, r"feature_table\(\) has no use for groups="),
+        ({"weights": None}, r"feature_table\(\) has no use for weights="),
+        ({"columns": "typicality"}, "columns must be a list of names; got 'typicality'"),
+    ],
+)
+def test_arguments_that_it_has_no_use_for(given, rule):
+    with pytest.raises(TypeError, match=rule):
+        feature_table(X, **given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -363,3 +364,24 @@ def test_without_xgboost_scikit_learn_is_fitted_with_a_warning(monkeypatch):
         fit(logged(), backend="xgboost")
     with pytest.raises(ImportError, match="needs xgboost"):
         fit(logged(), objective="ranking")
+
+
+def test_ranks_are_made_by_fit_alone():
+    with pytest.raises(ValueError, match="examples must hold features as they were collected, not ranks"):
+        fit(logged().ranked(), "acc", search=False)
+
+
+def test_the_only_one_of_its_step_has_no_rank():
+    examples = logged()
+    alone = examples.group * 0 + np.arange(len(examples.group))
+    with pytest.raises(ValueError, match="ranked=True needs examples of several candidates of one step"):
+        fit(replace(examples, group=alone), "acc", search=False, ranked=True)
+    some = np.where(np.arange(len(alone)) % 7 == 0, alone.max() + 1 + alone, examples.group)
+    mixed = replace(examples, group=some)
+    _, which, sizes = np.unique(some, return_inverse=True, return_counts=True)
+    together = mixed.where(sizes[which] > 1)
+    one, other = (fit(found, "acc", search=False, rounds=20, ranked=True) for found in (mixed, together))
+    values = fresh()
+    assert (
+        one.predict(of(one, values), one.columns).tolist() == other.predict(of(other, values), other.columns).tolist()
+    )
