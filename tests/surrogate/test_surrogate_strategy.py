@@ -170,7 +170,7 @@ def test_other_numbers_of_candidates_than_the_model_has_learned_among_are_said()
     assert len(chosen(asked, subset=31)) == 6
 
 
-def test_a_model_that_holds_a_pickle_is_passed_itself(model, tmp_path):
+def test_a_model_that_holds_a_pickle_is_passed_itself(tmp_path):
     examples = collect(X, Y, validation=HELD, estimator=RIDGE, strategies=[], seeds=3, budget=20)
     fit(examples, "acc", backend="sklearn", search=False, rounds=5).save(tmp_path / "model")
     with pytest.raises(ValueError, match=r"pass what pyal\.surrogate\.load\(path, trusted=True\) returns"):
