@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench/results"
-PAGES = (RESULTS / "README.md", RESULTS / "which_strategy.md", ROOT / "README.md")
+PAGES = (RESULTS / "README.md", RESULTS / "which_strategy.md", RESULTS / "surrogate.md", ROOT / "README.md")
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", flags=re.DOTALL)
 POOLS = {
     "iid": "Gaussian noise",

@@ -22,7 +22,9 @@ def results_tables():
     return module
 
 
-@pytest.mark.parametrize("name", ["bench/results/README.md", "bench/results/which_strategy.md", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["bench/results/README.md", "bench/results/which_strategy.md", "bench/results/surrogate.md", "README.md"]
+)
 def test_a_page_is_what_its_runs_make(results_tables, name):
     path = results_tables.ROOT / name
     assert path in results_tables.PAGES
