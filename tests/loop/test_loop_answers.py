@@ -74,7 +74,7 @@ def test_labels_are_replaced_and_taken_back():
         ([1, 1], [0, 2], ValueError, "row 1 comes twice with different labels: 0, 2"),
         ([1, 1], [0, None], ValueError, "row 1 comes twice"),
         ([1], [-1], ValueError, "labels must not hold -1"),
-        ([1], ["a"], TypeError, "all text or all numbers, here and in test; got 0, 'a'"),
+        ([1], ["a"], TypeError, "all text or all numbers, here, in test and in validation; got 0, 'a'"),
         ([10, 11], ["a", 2], TypeError, "all text or all numbers"),
         ([1], [(1, 2)], ValueError, "one label or hole per row taught"),
         ([1], [b"a"], TypeError, "must be numbers or text"),
