@@ -250,7 +250,7 @@ def ablation(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:
     for head in ("AdamW", "MLP"):
         one = setting if head == setting.head else Setting(setting.data, head, setting.given, out)
         names = ("margin", "typiclust", "coreset")
-        few = {"budget": min(100, one.budget), "seeds": [5, 6, 7][: one.given.seeds]}
+        few = {"budget": min(100, one.budget)}
         curves = one.compared({name: {} for name in names}, "ablation", **few)
         found += [curve_row(one, name, curves) for name in ("random", *names)]
     return {ABLATION: found}
@@ -308,7 +308,7 @@ def bounds(setting: Setting, out: Path) -> dict[str, list[dict[str, Any]]]:  # n
     else:  # a fit for each candidate
         perfect["oracle_gain"] = {"subset": 20}
         perfect["oracle_gain, loss"] |= {"subset": 20}
-        asked = {"budget": min(100, setting.budget), "seeds": [5, 6, 7][: setting.given.seeds]}
+        asked = {"budget": min(100, setting.budget)}
     curves = setting.compared(perfect, "bounds", **asked)
     return {BOUNDS: with_cells([curve_row(setting, name, curves) for name in ("random", *perfect)])}
 

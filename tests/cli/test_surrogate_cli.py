@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,9 @@ DATA = {"X": "X.npy", "y": "y.npy", "X_validation": "held.npy", "y_validation": 
 SETTINGS = {"seeds": 3, "budget": 25, "strategies": ["margin"], "counterfactuals": 5, "start": "warm", "name": "digits"}
 
 
+needs_xgboost = pytest.mark.skipif(find_spec("xgboost") is None, reason="models that open by path are xgboost's")
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -37,6 +42,7 @@ def write(**changes) -> str:
     return "collect.json"
 
 
+@needs_xgboost
 def test_from_settings_to_a_simulation(capsys):
     code, out, err = run(capsys, "surrogate", "collect", write(), "-o", "digits.npz")
     assert (code, err) == (0, "")
@@ -77,6 +83,7 @@ def test_from_settings_to_a_simulation(capsys):
     assert "oracle_gain" in out
 
 
+@needs_xgboost
 def test_in_select(capsys):
     run(capsys, "surrogate", "collect", write(), "-o", "digits.npz")
     run(capsys, "surrogate", "fit", "digits.npz", "-o", "model", "--variant", "acc", "--search", "none")
@@ -89,6 +96,7 @@ def test_in_select(capsys):
     assert len(out.splitlines()) == 5
 
 
+@needs_xgboost
 def test_several_files_horizons_ranks_and_orders(capsys):
     for seed in (0, 1):
         run(capsys, "surrogate", "collect", write(name=f"digits{seed}"), "-o", f"{seed}.npz")
@@ -105,6 +113,15 @@ def test_a_model_that_holds_a_pickle_is_not_opened_unasked(capsys):
     asked = ("surrogate", "evaluate", "model", "--examples", "digits.npz")
     assert "where you know who wrote the file, pass what" in refused(capsys, *asked)
     assert run(capsys, *asked, "--trusted")[0] == 0
+
+
+def test_without_xgboost_scikit_learn_fits_and_says_so(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    run(capsys, "surrogate", "collect", write(), "-o", "digits.npz")
+    code, _, err = run(capsys, "surrogate", "fit", "digits.npz", "-o", "model", "--search", "none")
+    assert code == 0
+    assert err.startswith("pyal: warning: this needs xgboost, which pip install 'pyal[surrogate]' brings")
+    assert "scikit-learn's HistGradientBoostingRegressor is fitted instead" in err
 
 
 @pytest.mark.parametrize(
