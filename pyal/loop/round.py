@@ -109,7 +109,7 @@ class Rounds:
     def evaluated(self, state: State) -> dict[str, Any]:
         """The record of the round that follows `state` before its batch is asked: metrics only."""
         if self.setup.test is None and self.setup.validation is None:
-            raise ValueError("evaluate() needs test=, which is missing")
+            raise ValueError("evaluate() needs test= or validation=, which are missing")
         fit = self._fitted(state)
         if fit is None:
             raise ValueError("evaluate() needs labels, and none are known")
@@ -162,14 +162,13 @@ class Rounds:
             started = time.perf_counter()
             learner = self._trained(labels, state.round)
             seconds = {"fit": time.perf_counter() - started}
-            metrics = {}
-            if setup.test is not None:
-                started = time.perf_counter()
-                metrics = measured(learner, setup.test)
-                seconds["evaluate"] = time.perf_counter() - started
+            started = time.perf_counter()
+            metrics = {} if setup.test is None else measured(learner, setup.test)
             validation = self._validated(learner, labels, state.round)
             if validation is not None:
                 metrics |= {"validation_accuracy": validation.accuracy, "validation_loss": validation.loss}
+            if metrics:
+                seconds["evaluate"] = time.perf_counter() - started
             self.fit = Fit(labels, state.round, learner, metrics, seconds, validation)
         return self.fit
 

@@ -18,7 +18,8 @@ SIGNIFICANT = 0.05
 COLUMNS = ("n_labels", "accuracy", "balanced_accuracy", "seconds_select", "seconds_predict", "seconds_fit")
 MOST_SHOWN = 6  # budgets in a summary
 
-Run = Mapping[str, Any]  # strategy, seed, records (a dict of COLUMNS per round), picks (positions per round)
+# strategy, seed, records (a dict of COLUMNS per round), picks (positions per round); observed, where it was
+Run = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

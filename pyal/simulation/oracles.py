@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyal.metrics import class_positions
 from pyal.pool import Pool
 from pyal.strategies.scores import largest
 from pyal.strategies.subsets import drawn_subset
@@ -26,14 +27,11 @@ def oracle_loss(pool: Pool, batch_size: int, *, rng: np.random.Generator) -> NDA
     if pool.proba is None:
         return rng.choice(pool.candidates, batch_size, replace=False)
     answers = _answers(pool)
-    known = np.unique(answers[pool.labeled])
-    column = np.searchsorted(known, answers)
-    has_one = (column < len(known)) & (known[np.minimum(column, len(known) - 1)] == answers)
+    column = class_positions(answers, np.unique(answers[pool.labeled]))
     scores = np.zeros(pool.n)
     for part, passes in pool.proba_blocks():
-        p = passes.mean(axis=0)
-        own = np.where(has_one[part], column[part], 0)
-        scores[part] = -np.where(has_one[part], np.take_along_axis(p, own[:, None], axis=1)[:, 0], 0)
+        own = np.take_along_axis(passes.mean(axis=0), column[part, None], axis=1)[:, 0]
+        scores[part] = -np.where(column[part] >= 0, own, 0)
     return largest(pool, batch_size, scores)
 
 

@@ -114,19 +114,8 @@ def ntkcpl(
     ridge = _ridge(R, t)
 
     def next_picks(picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-        picks, _, _ = kernels.ntk_lookahead(
-            R,
-            start,
-            target,
-            wanted,
-            labeled=np.searchsorted(rows, np.concatenate([pool.labeled, picked])),
-            candidates=np.searchsorted(rows, candidates),
-            targets=target,
-            ridge=ridge,
-            n_jobs=pool.n_jobs,
-        )
-        chosen: NDArray[np.int64] = rows[as_numpy(picks, "positions")]
-        return chosen
+        asked = picked, candidates, wanted
+        return _looked_ahead(pool, rows, *asked, R, start, target, targets=target, ridge=ridge)[0]
 
     return pool.in_turn(batch_size, next_picks, among=some)
 
@@ -196,31 +185,45 @@ def lookahead(
     def looked_ahead(
         picked: NDArray[np.int64], candidates: NDArray[np.int64], wanted: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The next picks, and the objectives of all rows before them, once these rows were picked."""
         if len(picked) and not len(learned.positions):
             learned.learn(np.searchsorted(rows, pool.labeled), labels[np.searchsorted(rows, pool.labeled)])
         if len(picked):
             learned.learn(np.searchsorted(rows, picked[len(learned.positions) - len(pool.labeled) :]))
         known = labels.copy()
         known[learned.positions] = learned.classes
-        picks, _, scores = kernels.ntk_lookahead(
-            R,
-            start,
-            known,
-            wanted,
-            labeled=np.searchsorted(rows, np.concatenate([pool.labeled, picked])),
-            candidates=np.searchsorted(rows, candidates),
-            objective=cast(Objective, objective),
-            ridge=ridge,
-            n_jobs=pool.n_jobs,
-        )
-        return rows[as_numpy(picks, "positions")], as_numpy(scores, "scores")
+        asked = picked, candidates, wanted
+        return _looked_ahead(pool, rows, *asked, R, start, known, objective=cast(Objective, objective), ridge=ridge)
 
     if sequential:
         return pool.in_turn(batch_size, lambda *asked: looked_ahead(*asked)[0], among=some)
     value = looked_ahead(np.empty(0, np.int64), some, 0)[1][np.searchsorted(rows, some)]
     ranked = some[np.argsort(-value if objective == "output_change" else value, kind="stable")]
     return ranked[:batch_size] if pool.rules is None else pool.upkeep(batch_size, some).best(ranked, batch_size)
+
+
+def _looked_ahead(
+    pool: Pool,
+    rows: NDArray[np.int64],
+    picked: NDArray[np.int64],
+    candidates: NDArray[np.int64],
+    wanted: int,
+    R: Matrix,
+    start: Any,
+    labels: NDArray[np.int64],
+    **goal: Any,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """What `Pool.in_turn` asks for, by a model of these rows, and the objectives of all of them before."""
+    picks, _, scores = kernels.ntk_lookahead(
+        R,
+        start,
+        labels,
+        wanted,
+        labeled=np.searchsorted(rows, np.concatenate([pool.labeled, picked])),
+        candidates=np.searchsorted(rows, candidates),
+        n_jobs=pool.n_jobs,
+        **goal,
+    )
+    return rows[as_numpy(picks, "positions")], as_numpy(scores, "scores")
 
 
 def _check_model(kernel: str, width: int | None, depth: int | None, t: float | None, f0: str | None) -> None:

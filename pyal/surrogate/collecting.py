@@ -140,12 +140,15 @@ class Log:
         if pool.proba is None:
             self.rounds.append({})
             return
-        pool, others = as_collected(pool), np.setdiff1d(np.flatnonzero(~pool.is_labeled), batch)
-        tried = np.sort(self.rng.choice(others, min(self.asked.counterfactuals, len(others)), replace=False))
+        pool, gains_taken = as_collected(pool), at % self.asked.every == 0
+        tried = np.empty(0, np.int64)
+        if gains_taken or self.asked.relative_to == "candidates":  # then the features of the pick need the others too
+            others = np.setdiff1d(np.flatnonzero(~pool.is_labeled), batch)
+            tried = np.sort(self.rng.choice(others, min(self.asked.counterfactuals, len(others)), replace=False))
         rows = np.concatenate([batch, tried])
         table = table_of(pool, rows, relative_to=self.asked.relative_to, step=Step(self.asked.budget))
         self.columns = list(table.columns)
-        if at % self.asked.every:  # the others are there for what is relative to them
+        if not gains_taken:
             rows, tried = batch, tried[:0]
         found = {"n_labels": len(pool.labeled), "values": table.values[: len(rows)].tolist()}
         if len(tried):

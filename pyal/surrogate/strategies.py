@@ -67,9 +67,8 @@ def surrogate(
         _warn_of_others(known.domain, len(rows))
     step = Step(known.domain.get("budget") if budget is None else budget, validation_loss, validation_accuracy)
     table = table_of(pool, rows, columns=known.columns, relative_to=relative_to, step=step)
-    scores = np.full(pool.n, -np.inf)
-    scores[rows] = known.predict(table.values, table.columns)
-    return rows[np.argsort(-scores[rows], kind="stable")[:batch_size]]
+    scores = known.predict(table.values, table.columns)
+    return rows[np.argsort(-scores, kind="stable")[:batch_size]]
 
 
 def _model(given: Any) -> Any:

@@ -51,8 +51,15 @@ def test_the_history_says_what_the_classifier_is_worth_on_them():
         assert entry["metrics"]["validation_loss"] == pytest.approx(log_loss(Y_HELD, proba), rel=1e-4)
         known += entry["batch"]
     assert set(loop.history[0]["metrics"]) == {"validation_accuracy", "validation_loss"}
+    assert set(loop.history[0]["seconds"]) == {"fit", "evaluate", "predict", "select"}
     loop.evaluate()
     assert "validation_loss" in loop.history[-1]["metrics"]
+
+
+def test_there_is_nothing_to_evaluate_without_held_out_rows():
+    loop = pyal.Loop(X, GaussianNB(), "margin", 5, y=KNOWN)
+    with pytest.raises(ValueError, match=r"evaluate\(\) needs test= or validation=, which are missing"):
+        loop.evaluate()
 
 
 @pytest.mark.parametrize("start", ["fresh", "same", "warm"])
